@@ -1,0 +1,1 @@
+"""How the encoder is learned: files -> views -> encoder -> scores -> objective -> checkpoint."""
