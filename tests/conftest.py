@@ -12,7 +12,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 SEED = 20181218
 
-# Shapes in signatures are checked under pytest only. The hook works on modules imported after it, and
+# Shapes in signatures are checked under pytest only. The hook works on modules imported after it;
 # pytest imports this file before any test, so neither package may be imported above this line.
 jaxtyping.install_import_hook(["models", "training"], "beartype.beartype")
 
