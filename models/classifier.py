@@ -1,0 +1,35 @@
+"""Classifiers put on a frozen encoder's representations; they give logits, never a softmax."""
+
+from itertools import pairwise
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class PaperProbe(nn.Sequential):
+    """One hidden layer of 200 units [Linear - Dropout 0.1 - BN - ReLU - Linear] (1808.06670, 4.1)."""
+
+    def __init__(self, dim: int, classes: int, units: int = 200) -> None:
+        super().__init__(
+            nn.Linear(dim, units),
+            nn.Dropout(0.1),
+            nn.BatchNorm1d(units),
+            nn.ReLU(),
+            nn.Linear(units, classes),
+        )
+
+
+class DenseClassifier(nn.Module):
+    """dense32's classifier, 64 - 15 - 10 - classes, on Y (the PyTorch port; logits here)."""
+
+    def __init__(self, dim: int = 64, classes: int = 10) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for units_in, units_out in pairwise((dim, 15, 10)):
+            layers += [nn.Linear(units_in, units_out), nn.BatchNorm1d(units_out), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(10, classes))
+
+    def forward(self, y: Float[Tensor, "images dim"]) -> Float[Tensor, "images classes"]:
+        """Return class logits."""
+        logits: Tensor = self.layers(y)
+        return logits

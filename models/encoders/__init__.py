@@ -1,0 +1,26 @@
+"""Encoders by name."""
+
+from typing import Any
+
+from models.encoders.alexnet import Alex64x64
+from models.encoders.base import Encoder
+from models.encoders.convnet import Basic28x28, Basic32x32, Basic64x64
+from models.encoders.dense import Dense32
+from models.encoders.fold import Fold32x32
+from models.registry import build
+
+ENCODERS: dict[str, type[Encoder]] = {
+    "basic28x28": Basic28x28,
+    "basic32x32": Basic32x32,
+    "basic64x64": Basic64x64,
+    "alex64x64": Alex64x64,
+    "dense32": Dense32,
+    "fold32x32": Fold32x32,
+}
+
+__all__ = ["ENCODERS", "Encoder", "build_encoder"]
+
+
+def build_encoder(name: str, **arguments: Any) -> Encoder:
+    """Build the encoder of that name; ValueError for an unknown name or bad arguments."""
+    return build("encoder", ENCODERS, name, arguments)
