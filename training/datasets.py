@@ -3,91 +3,94 @@
 import hashlib
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torchvision
 from jaxtyping import Int64, UInt8
 
+from training.folder import Split
 from training.images import DataError
 
 DEFAULT_ROOT = Path("data")  # where the named sets are looked for without --root
 
+# "labelled" is "train" without the images that have no label (STL-10).
+_Published = Literal["train", "labelled", "test"]
 Arrays = tuple[
     UInt8[np.ndarray, "images height width channels"], Int64[np.ndarray, " images"], list[str]
 ]
-
-
-@dataclass(frozen=True)
-class NamedSet:
-    """How a named set is read: (root, train, download, labelled only) -> pixels, labels, classes."""
-
-    read: Callable[[Path, bool, bool, bool], Arrays]
-    train_origin: str
-    test_origin: str
+_Read = Callable[[Path, _Published, bool], Arrays]  # (root, split, download)
 
 
 def read_named(
-    name: str, root: Path, *, train: bool, download: bool, labelled_only: bool
+    name: str, root: Path, split: Split, *, download: bool = False, labelled_only: bool = False
 ) -> Arrays:
     """The published pixels (N, H, W, C) uint8, labels (-1: none) and class names of a named set.
 
-    Raises DataError, with the remedy, where the files are not there or are damaged.
+    "all" is the training split followed by the test split. Raises DataError, with the remedy,
+    where the files are not there or are damaged.
     """
+    train: _Published = "labelled" if labelled_only else "train"
+    published: dict[Split, tuple[_Published, ...]] = {
+        "train": (train,),
+        "test": ("test",),
+        "all": (train, "test"),
+    }
     with warnings.catch_warnings():
         # The published CIFAR pickles hold an `align=0` that newer numpy warns about.
         warnings.filterwarnings("ignore", message=r"dtype\(\): align should be passed")
         try:
-            return NAMED_SETS[name].read(root, train, download, labelled_only)
+            parts = [NAMED_SETS[name](root, which, download) for which in published[split]]
         except (RuntimeError, OSError) as error:
             raise DataError(
-                f"{name} is not (or not whole) under {root}: {error} "
+                f"{name} is not, or not whole, under {root}: {error}. "
                 "Name the folder that holds it with --root, or fetch it with --download."
             ) from error
+    if len(parts) == 1:
+        return parts[0]
+    pixels = np.concatenate([part[0] for part in parts])
+    return pixels, np.concatenate([part[1] for part in parts]), parts[0][2]
 
 
 def fingerprint_arrays(name: str, pixels: UInt8[np.ndarray, "..."]) -> str:
     """sha256 over the name, the shape and the published pixels, before any resizing."""
     digest = hashlib.sha256(f"{name} {pixels.shape}\n".encode())
     for start in range(0, len(pixels), 1000):
-        digest.update(np.ascontiguousarray(pixels[start : start + 1000]))
+        digest.update(np.ascontiguousarray(pixels[start : start + 1000]).data)
     return digest.hexdigest()
 
 
-def _cifar(of: type[torchvision.datasets.CIFAR10]) -> Callable[[Path, bool, bool, bool], Arrays]:
-    def read(root: Path, train: bool, download: bool, labelled_only: bool) -> Arrays:  # noqa: ARG001, FBT001 - one signature for the table
-        published = of(str(root), train=train, download=download)
-        labels = np.asarray(published.targets, dtype=np.int64)
-        return np.ascontiguousarray(published.data), labels, list(published.classes)
+def _cifar(published: type[torchvision.datasets.CIFAR10]) -> _Read:
+    def read(root: Path, split: _Published, download: bool) -> Arrays:
+        images = published(str(root), train=split != "test", download=download)
+        labels = np.asarray(images.targets, dtype=np.int64)
+        return np.ascontiguousarray(images.data), labels, list(images.classes)
 
     return read
 
 
-def _mnist(root: Path, train: bool, download: bool, labelled_only: bool) -> Arrays:  # noqa: ARG001, FBT001 - one signature for the table
-    published = torchvision.datasets.MNIST(str(root), train=train, download=download)
-    labels = published.targets.numpy().astype(np.int64)
-    return published.data.numpy()[..., None], labels, list(published.classes)
+def _read_mnist(root: Path, split: _Published, download: bool) -> Arrays:
+    images = torchvision.datasets.MNIST(str(root), train=split != "test", download=download)
+    labels = images.targets.numpy().astype(np.int64)
+    return images.data.numpy()[..., None], labels, list(images.classes)
 
 
-def _stl10(root: Path, train: bool, download: bool, labelled_only: bool) -> Arrays:  # noqa: FBT001 - one signature for the table
-    split = "test" if not train else "train" if labelled_only else "train+unlabeled"
-    published = torchvision.datasets.STL10(str(root), split=split, download=download)
-    pixels = np.ascontiguousarray(published.data.transpose(0, 2, 3, 1))
-    return pixels, np.asarray(published.labels, dtype=np.int64), list(published.classes)
+def _read_stl10(root: Path, split: _Published, download: bool) -> Arrays:
+    names = {"train": "train+unlabeled", "labelled": "train", "test": "test"}
+    images = torchvision.datasets.STL10(str(root), split=names[split], download=download)
+    pixels = np.ascontiguousarray(images.data.transpose(0, 2, 3, 1))
+    return pixels, np.asarray(images.labels, dtype=np.int64), list(images.classes)
 
 
-NAMED_SETS: dict[str, NamedSet] = {
-    "cifar10": NamedSet(
-        _cifar(torchvision.datasets.CIFAR10), "official train split", "official test split"
-    ),
-    "cifar100": NamedSet(
-        _cifar(torchvision.datasets.CIFAR100), "official train split", "official test split"
-    ),
-    "mnist": NamedSet(_mnist, "official train split", "official test split"),
-    "stl10": NamedSet(
-        _stl10,
-        "official train split (and, for the encoder, the unlabelled images)",
-        "official test split",
-    ),
+NAMED_SETS: dict[str, _Read] = {
+    "cifar10": _cifar(torchvision.datasets.CIFAR10),
+    "cifar100": _cifar(torchvision.datasets.CIFAR100),
+    "mnist": _read_mnist,
+    "stl10": _read_stl10,
+}
+ORIGINS: dict[Split, str] = {
+    "train": "the official training split",
+    "test": "the official test split",
+    "all": "the official training and test splits",
 }

@@ -23,6 +23,7 @@ class MemoryPlan:
 
     @property
     def fits(self) -> bool:
+        """Whether the pixels fit beside what must stay free."""
         return self.bytes_needed + RESERVE <= self.bytes_available
 
     def require(self) -> None:

@@ -115,7 +115,7 @@ def _colour_change(
     grey = _chance(count, GREY_CHANCE, generator, colours.device)[:, None, None]
 
     same = torch.eye(channels, device=colours.device).expand(count, -1, -1)
-    if channels == 3:  # noqa: PLR2004 - red, green, blue
+    if channels == 3:
         luma = torch.tensor(LUMA, device=colours.device)
         to_luma = luma[:, None].expand(3, 3)  # colour @ to_luma = the luma in each channel
         chroma = saturation * same + (1 - saturation) * to_luma
@@ -127,7 +127,7 @@ def _colour_change(
     offset = ((1 - contrast) * brightness * middle).expand(-1, 1, channels)
     matrix = torch.where(jittered, matrix, same)
     offset = torch.where(jittered, offset, torch.zeros_like(offset))
-    if channels == 3:  # noqa: PLR2004 - red, green, blue
+    if channels == 3:
         matrix = torch.where(grey, matrix @ to_luma, matrix)
     return matrix, offset
 
