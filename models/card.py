@@ -1,12 +1,13 @@
 """The card of a checkpoint: all that is needed to rebuild, trust and describe it, as frozen values.
 
-A card refuses what it does not know: unknown keys, wrong types and numbers that are not finite are
-errors. It imports neither torch nor any web framework, so that every part of the product can read it.
+A card refuses what it does not know: unknown keys, wrong types and numbers that are not finite
+are errors. It imports neither torch nor a web framework, so that any part of the product can
+read it.
 """
 
 import hashlib
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
@@ -68,7 +69,7 @@ class Preprocessing(_Value):
         return 1 if self.colour == "grey" else 3
 
     @model_validator(mode="after")
-    def _one_number_a_channel(self) -> Self:
+    def _one_number_a_channel(self) -> "Preprocessing":
         if not len(self.mean) == len(self.std) == self.channels:
             raise ValueError(
                 f"colour {self.colour!r} has {self.channels} channels, but mean has "
@@ -93,7 +94,7 @@ class Calibration(_Value):
 
 
 class CriticCard(Component):
-    """A served critic: only a JSD critic's sigmoid(T) is a probability, so only those are served."""
+    """A served critic: only a JSD critic's sigmoid(T) is a probability, so only those are saved."""
 
     objective: Literal["jsd"] = "jsd"
     calibration: Calibration | None = None
@@ -170,9 +171,9 @@ class EvaluationCard(_Value):
 class Card(_Value):
     """Everything a checkpoint says of itself; `files` maps a file's name to its sha256.
 
-    `files` names the weights and the golden file and is filled when the checkpoint is saved. The card
-    cannot hash itself: its own safety is that it is strict, and that the golden outputs, which are
-    hashed, only come out of the encoder, critics and preprocessing it describes.
+    `files` names the weights and the golden file and is filled when the checkpoint is saved. The
+    card cannot hash itself: its own safety is that it is strict, and that the golden outputs, which
+    are hashed, only come out of the encoder, critics and preprocessing it describes.
     """
 
     schema_version: Literal[1] = 1
