@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class PaperProbe(nn.Sequential):
-    """One hidden layer of 200 units [Linear - Dropout 0.1 - BN - ReLU - Linear] (1808.06670, 4.1)."""
+    """One hidden layer of 200 units (arXiv 1808.06670, section 4.1)."""
 
     def __init__(self, dim: int, classes: int, units: int = 200) -> None:
         super().__init__(

@@ -18,7 +18,8 @@ from models.encoders.base import check_positive
 from models.registry import build
 from models.types import FeatureMaps, Summaries
 
-AllScores = Float[Tensor, "summaries maps places"]
+OtherMaps = Float[Tensor, "maps channels side side"]  # not necessarily of the same images
+AllScores = Float[Tensor, "images maps places"]
 PairedScores = Float[Tensor, "images places"]
 
 
@@ -34,7 +35,7 @@ class Critic(nn.Module):
         super().__init__()
         self.arguments: dict[str, Any] = arguments
 
-    def forward(self, y_ID: Summaries, map_JCMM: FeatureMaps) -> AllScores:
+    def forward(self, y_ID: Summaries, map_JCMM: OtherMaps) -> AllScores:
         """Score every summary against every map."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
@@ -104,7 +105,7 @@ class DotCritic(Critic):
         rows: Tensor = self.of_place(self.rows(map_JCMM))
         return rows.unflatten(0, (len(map_JCMM), -1))
 
-    def forward(self, y_ID: Summaries, map_JCMM: FeatureMaps) -> AllScores:
+    def forward(self, y_ID: Summaries, map_JCMM: OtherMaps) -> AllScores:
         """Score every summary against every map, in one matrix product."""
         y_IU, map_JPU = self.embed_summary(y_ID), self.embed_map(map_JCMM)
         scores = y_IU @ map_JPU.flatten(0, 1).to(y_IU.dtype).T
@@ -150,7 +151,7 @@ class ConcatScorer(nn.Module):
     """[Y, c] -> units ReLU -> units ReLU -> 1, without batch normalisation, linear output.
 
     The first layer acts on the concatenation as the sum of two products, so that neither side is
-    computed twice when it meets many partners.
+    computed twice when it meets many partners. It starts as one layer on both sides would.
     """
 
     def __init__(self, dim_y: int, dim_c: int, units: int) -> None:
@@ -160,6 +161,9 @@ class ConcatScorer(nn.Module):
         self.rest = nn.Sequential(
             nn.ReLU(), nn.Linear(units, units), nn.ReLU(), nn.Linear(units, 1)
         )
+        bound = (dim_y + dim_c) ** -0.5  # nn.Linear's own for the concatenation
+        for side in (self.of_summary.weight, self.of_summary.bias, self.of_place.weight):
+            nn.init.uniform_(side, -bound, bound)
 
     def all_pairs(self, y_ID: Summaries, c_JPC: Float[Tensor, "maps places channels"]) -> AllScores:
         """Score every summary against every place; one summary at a time bounds the memory."""
@@ -183,11 +187,11 @@ class ConcatCritic(Critic):
 
     scorer: ConcatScorer
 
-    def rows(self, map_JCMM: FeatureMaps) -> Float[Tensor, "maps places channels"]:
+    def rows(self, map_JCMM: FeatureMaps) -> Float[Tensor, "maps places features"]:
         """Lay out what is concatenated with Y, place by place."""
         raise NotImplementedError(f"{type(self).__name__} does not define rows")
 
-    def forward(self, y_ID: Summaries, map_JCMM: FeatureMaps) -> AllScores:
+    def forward(self, y_ID: Summaries, map_JCMM: OtherMaps) -> AllScores:
         """Score every summary against every map."""
         return self.scorer.all_pairs(y_ID, self.rows(map_JCMM))
 
@@ -205,7 +209,7 @@ class LocalConcat(ConcatCritic):
         self.places = (side, side)
         self.scorer = ConcatScorer(summary_dim, channels, units)
 
-    def rows(self, map_JCMM: FeatureMaps) -> Float[Tensor, "maps places channels"]:
+    def rows(self, map_JCMM: FeatureMaps) -> Float[Tensor, "maps places features"]:
         """Every place on its own."""
         return map_JCMM.flatten(2).transpose(1, 2)
 
@@ -219,7 +223,7 @@ class GlobalConcat(ConcatCritic):
         self.places = (1, 1)
         self.scorer = ConcatScorer(summary_dim, channels * side * side, units)
 
-    def rows(self, map_JCMM: FeatureMaps) -> Float[Tensor, "maps places channels"]:
+    def rows(self, map_JCMM: FeatureMaps) -> Float[Tensor, "maps places features"]:
         """The whole map as one place."""
         return map_JCMM.flatten(1)[:, None]
 
@@ -239,7 +243,7 @@ class GlobalConv(ConcatCritic):
         self.trunk = nn.Sequential(nn.Conv2d(channels, 64, 3), nn.ReLU(), nn.Conv2d(64, 32, 3))
         self.scorer = ConcatScorer(summary_dim, 32 * (side - 4) ** 2, units)
 
-    def rows(self, map_JCMM: FeatureMaps) -> Float[Tensor, "maps places channels"]:
+    def rows(self, map_JCMM: FeatureMaps) -> Float[Tensor, "maps places features"]:
         """The convolved map as one place."""
         convolved: Tensor = self.trunk(map_JCMM)
         return convolved.flatten(1)[:, None]

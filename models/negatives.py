@@ -20,7 +20,7 @@ def all_pairs(
     critic: Critic,
     y_ID: Summaries,
     map_ICMM: FeatureMaps,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | None = None,  # noqa: ARG001  one signature for all
 ) -> Scores:
     """Every other image of the batch is a negative (the paper): K = N - 1."""
     check_batch(y_ID)
@@ -52,7 +52,7 @@ def roll(
     critic: Critic,
     y_ID: Summaries,
     map_ICMM: FeatureMaps,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | None = None,  # noqa: ARG001  one signature for all
 ) -> Scores:
     """One negative: the next image of the batch (the ports' way)."""
     check_batch(y_ID)

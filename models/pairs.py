@@ -46,6 +46,6 @@ def jsd_pairs(
     ba_QP: Float[Tensor, "pairs places"],
 ) -> Float[Tensor, " pairs"]:
     """The same bound for a list of pairs: scores of both images with themselves and crosswise."""
-    own = sum((LOG_2 - softplus(-scores.float())).mean(1) for scores in (aa_QP, bb_QP))
-    other = sum((softplus(scores.float()) - LOG_2).mean(1) for scores in (ab_QP, ba_QP))
-    return (own - other) / 2
+    own_QP = 2 * LOG_2 - softplus(-aa_QP.float()) - softplus(-bb_QP.float())
+    other_QP = softplus(ab_QP.float()) + softplus(ba_QP.float()) - 2 * LOG_2
+    return (own_QP - other_QP).mean(1) / 2

@@ -37,4 +37,7 @@ def build(
     missing = [p for p, v in known.items() if v.default is v.empty and p not in arguments]
     if missing:
         raise ValueError(f"{kind} {name} needs the argument {missing[0]!r}")
-    return constructor(**arguments)
+    try:
+        return constructor(**arguments)
+    except TypeError as error:  # a value of the wrong kind, from a card edited by hand
+        raise ValueError(f"{kind} {name} cannot be built from {dict(arguments)}") from error

@@ -39,8 +39,8 @@ class Encoder(nn.Module):
             )
 
 
-def check_positive(**numbers: int) -> None:
+def check_positive(**numbers: object) -> None:
     """Raise ValueError naming the first argument that is not a positive integer."""
     for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise ValueError(f"{name} must be a positive integer, not {number!r}")
