@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,7 +116,7 @@ def _load_folder(
     outcomes = decode_files(folder, part.files, preprocessing, progress)
     pixels, paths, fingerprint, unusable = _collect(outcomes, len(part.files), preprocessing)
     unusable = (*part.problems, *unusable)
-    for sentence in explain_skipped(part, unusable):
+    for sentence in explain_skipped(unusable, part.beside):
         tell(sentence)
     if not paths:
         raise DataError(nothing_usable(folder, part, unusable))
@@ -136,12 +136,12 @@ def _load_folder(
     )
 
 
-def explain_skipped(part: Part, unusable: Iterable[Unusable]) -> list[str]:
+def explain_skipped(unusable: Sequence[Unusable], beside: Sequence[str]) -> list[str]:
     """A sentence for each file that is not used, and why."""
     lines = [f"Skipped {shown(each.path)}: {each.reason}." for each in unusable]
-    if part.beside:
-        names = ", ".join(shown(path) for path in part.beside)
-        lines.append(f"Not used, because outside {part.classes_under}/: {names}.")
+    if beside:
+        names = ", ".join(shown(path) for path in beside)
+        lines.append(f"Not used, because outside the folders for training and testing: {names}.")
     return lines
 
 

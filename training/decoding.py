@@ -17,7 +17,7 @@ from models.pixels import PixelError, open_image, to_pixels
 from training.images import Progress, Unusable
 
 # Raster formats only. Pillow would hand PostScript to Ghostscript, a program of its own.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "MPO")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 MOST_BYTES = 2**29  # of one file: it is read whole, by each thread one
 CHUNK = 256  # files between two reports of progress; bounds what waits in memory
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from models.registry import look_up
 from models.types import Pixels
 
 View = Callable[[Pixels, Generator], Pixels]
@@ -27,9 +28,7 @@ RGB_TO_YIQ = (LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
 def draw_view(name: str, pixels: Pixels, generator: Generator) -> Pixels:
     """One view of each image: (N, H, W, C) uint8 in and out. ValueError for an unknown name."""
-    if name not in VIEWS:
-        raise ValueError(f"unknown view {name!r}; known views: {', '.join(VIEWS)}")
-    return VIEWS[name](pixels, generator)
+    return look_up("view", VIEWS, name)(pixels, generator)
 
 
 def none(pixels: Pixels, generator: Generator) -> Pixels:  # noqa: ARG001 - the table's signature

@@ -1,0 +1,50 @@
+"""Progress of loading and evaluating: a bar on a terminal, now and then a plain line elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, TaskID, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+PLAIN_LINE_EVERY_S = 10.0
+
+
+class Display:
+    """Callable as `Progress`: display("reading images", 512, 10_000). Use with `with`."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self.tasks: dict[str, TaskID] = {}
+        self.told_at = time.monotonic()
+        self.bars: Bars | None = None
+
+    def __enter__(self) -> Self:
+        """Draw bars if there is a terminal."""
+        if self.console.is_terminal:
+            columns = (*Bars.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+            self.bars = Bars(*columns, console=self.console, transient=True)
+            self.bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the bars away."""
+        if self.bars is not None:
+            self.bars.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show that `done` of `total` are done."""
+        if self.bars is not None:
+            if what not in self.tasks:
+                self.tasks[what] = self.bars.add_task(what, total=total)
+            self.bars.update(self.tasks[what], completed=done)
+        elif time.monotonic() - self.told_at >= PLAIN_LINE_EVERY_S:
+            print(f"{what}: {done:,} of {total:,}", file=sys.stderr, flush=True)
+            self.told_at = time.monotonic()
