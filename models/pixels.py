@@ -94,7 +94,7 @@ def _centred_square(width: int, height: int) -> Box:
 
 
 def _whole(width: int, height: int) -> Box:
-    return 0, 0, width, height
+    return 0.0, 0.0, float(width), float(height)
 
 
 _RESIZE_BOXES: dict[str, Callable[[int, int], Box]] = {"crop": _centred_square, "squash": _whole}
@@ -112,6 +112,8 @@ def _plain(image: Image.Image) -> Image.Image:
         return Image.fromarray(_sixteen_bit(image))
     if image.mode in ("I", "F"):
         return Image.fromarray(_scaled(np.asarray(image)))
+    if image.mode == "La":
+        image = image.convert("LA")  # Pillow has no direct way from premultiplied grey
     if image.has_transparency_data:
         return _on_white(image.convert("RGBA"))
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
@@ -200,9 +202,7 @@ def _judged() -> Iterator[None]:
             yield
     except PixelError:
         raise
-    except (
-        Exception
-    ) as error:  # decoders raise OSError, SyntaxError, struct.error, zlib.error and more
+    except Exception as error:  # OSError, SyntaxError, struct.error, zlib.error and many more
         raise PixelError(_reason(error)) from error
 
 
