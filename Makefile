@@ -26,7 +26,7 @@ help: ## list the targets
 setup: $(VENV)/.dev ## create .venv with everything for using and developing it
 
 serve: $(VENV)/.core ## answer HTTP requests from the shipped checkpoint (ARGS='--checkpoint DIR --port 9000')
-	@$(BIN)/python -m service serve $(ARGS)
+	@$(if $(wildcard .env),$(BIN)/dotenv run --no-override) $(BIN)/python -m service serve $(ARGS)
 
 train: $(VENV)/.core ## train an encoder (ARGS='--data FOLDER --out runs/mine')
 	@$(BIN)/python -m training train $(ARGS)
