@@ -29,7 +29,7 @@ class PriorCritic(nn.Module):
     def forward(self, samples: Summaries) -> Float[Tensor, " images"]:
         """Score samples in prior space; high means "drawn from the prior"."""
         logits: Tensor = self.layers(samples)
-        return logits.squeeze(1)
+        return logits.squeeze(1).float()  # 16 bits under autocast; the losses want 32
 
 
 def to_prior_space(y: Summaries, prior: str) -> Summaries:

@@ -1,0 +1,202 @@
+"""The configuration of a training run: one frozen, flat value that refuses what it does not know.
+
+It is read from a recipe (TOML), then from key=value words of the command line.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from models.card import Preprocessing
+from models.critics import CRITICS, Critic, build_critic
+from models.dim import DeepInfoMax, DimTerms
+from models.encoders import ENCODERS, Encoder, build_encoder
+from models.negatives import NEGATIVES
+from models.objectives import OBJECTIVES
+from models.prior import PriorCritic
+from models.registry import did_you_mean, look_up
+from training.views import VIEWS
+
+
+class ConfigError(ValueError):
+    """A recipe or a key=value word that cannot be used; the message says which and why."""
+
+
+class TrainConfig(BaseModel):
+    """Everything that decides what a run learns. Its defaults are a good small run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    # the encoder and what it sees
+    encoder: str = "basic32x32"
+    summary_dim: int = Field(64, ge=1)
+    colour: Literal["rgb", "grey"] = "rgb"
+    resize: Literal["crop", "squash"] = "crop"
+    views: str = "flip"
+
+    # what is maximised: alpha * global bound + beta * local bound - gamma * prior game
+    objective: str = "infonce"
+    negatives: str = "all"
+    alpha: float = Field(0.0, ge=0)
+    beta: float = Field(1.0, ge=0)
+    gamma: float = Field(0.1, ge=0)
+    prior: Literal["uniform", "gaussian"] = "uniform"
+    prior_penalty: float = Field(1.0, ge=0)
+    local_critic: str = "local_dot"
+    local_units: int = Field(512, ge=1)
+    global_critic: str = "global_dot"
+    global_units: int = Field(64, ge=1)
+    scale: Literal["none", "sqrt_units"] = "sqrt_units"  # of encode-and-dot critics
+
+    # how
+    batch_size: int = Field(128, ge=2)
+    epochs: int = Field(30, ge=1)
+    learning_rate: float = Field(3e-4, gt=0)
+    schedule: Literal["constant", "cosine"] = "cosine"
+    betas: tuple[float, float] = (0.5, 0.999)
+    weight_decay: float = Field(0.0, ge=0)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+
+    # the served JSD critics, fitted on the frozen encoder at the end
+    calibrate_epochs: int = Field(3, ge=1)
+    calibrate_learning_rate: float = Field(1e-3, gt=0)
+    served_local_critic: str = "local_dot"
+    served_local_units: int = Field(256, ge=1)
+    served_global_critic: str = "global_dot"
+    served_global_units: int = Field(64, ge=1)
+    weights_dtype: Literal["float32", "float16"] = "float32"
+
+    @model_validator(mode="after")
+    def _known_names(self) -> Self:
+        look_up("encoder", ENCODERS, self.encoder)
+        look_up("objective", OBJECTIVES, self.objective)
+        look_up("negatives", NEGATIVES, self.negatives)
+        look_up("views", VIEWS, self.views)
+        for critic in ("local", "global"):
+            for name in (
+                getattr(self, f"{critic}_critic"),
+                getattr(self, f"served_{critic}_critic"),
+            ):
+                look_up("critic", CRITICS, name)
+                if not name.startswith(f"{critic}_"):
+                    raise ValueError(f"{name!r} is not a {critic} critic")
+        if not self.alpha and not self.beta:
+            raise ValueError("alpha and beta are both 0, so nothing would be learned; raise one")
+        return self
+
+
+def read_config(recipe: Path | None, words: list[str]) -> TrainConfig:
+    """Read the recipe, then apply key=value words. ConfigError for anything unknown or unfit."""
+    values: dict[str, Any] = {}
+    if recipe is not None:
+        try:
+            values = tomllib.loads(recipe.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"recipe {recipe} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise ConfigError(f"recipe {recipe} is not valid TOML: {error}") from error
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise ConfigError(f"{word!r} is not key=value; for example epochs=30")
+        values[key.strip()] = parse_value(text.strip())
+    return make_config(values)
+
+
+def make_config(values: dict[str, Any]) -> TrainConfig:
+    """A TrainConfig of these values; ConfigError names the first unknown key or bad value."""
+    known = TrainConfig.model_fields
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"unknown key {key}{did_you_mean(key, known)}")
+    try:
+        return TrainConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{where}: {message}" if where else message) from error
+
+
+def parse_value(text: str) -> Any:
+    """A TOML value, or the text itself where it is none (so that encoder=dense32 needs no quotes)."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def build_preprocessing(config: TrainConfig) -> Preprocessing:
+    """The preprocessing of this run's images, at the encoder's size, to [-1, 1]."""
+    size = build_encoder_on_meta(config).image_size
+    return Preprocessing(size=size, colour=config.colour, resize=config.resize)
+
+
+def build_config_encoder(config: TrainConfig) -> Encoder:
+    """The encoder, freshly initialised from the global random state."""
+    channels = 1 if config.colour == "grey" else 3
+    return build_encoder(config.encoder, summary_dim=config.summary_dim, image_channels=channels)
+
+
+def build_model(config: TrainConfig) -> DeepInfoMax:
+    """The encoder with the critics whose weight is above 0, freshly initialised."""
+    terms = DimTerms(
+        objective=config.objective,
+        negatives=config.negatives,
+        alpha=config.alpha,
+        beta=config.beta,
+        gamma=config.gamma,
+        prior=config.prior,
+        prior_penalty=config.prior_penalty,
+    )
+    encoder = build_config_encoder(config)
+    return DeepInfoMax(
+        encoder,
+        terms,
+        local_critic=training_critic(config, "local", encoder) if config.beta else None,
+        global_critic=training_critic(config, "global", encoder) if config.alpha else None,
+        prior_critic=PriorCritic(config.summary_dim) if config.gamma else None,
+    )
+
+
+def training_critic(
+    config: TrainConfig, role: Literal["local", "global"], encoder: Encoder
+) -> Critic:
+    """The critic of that role that trains the encoder."""
+    name, units = getattr(config, f"{role}_critic"), getattr(config, f"{role}_units")
+    return configured_critic(config, name, units, encoder)
+
+
+def served_critics(
+    config: TrainConfig, encoder: Encoder
+) -> dict[Literal["local", "global"], Critic]:
+    """The JSD critics to be fitted on the frozen encoder and served."""
+    local = (config.served_local_critic, config.served_local_units)
+    global_ = (config.served_global_critic, config.served_global_units)
+    return {
+        "local": configured_critic(config, *local, encoder),
+        "global": configured_critic(config, *global_, encoder),
+    }
+
+
+def configured_critic(config: TrainConfig, name: str, units: int, encoder: Encoder) -> Critic:
+    """A critic for this encoder; encode-and-dot critics take the configured scale."""
+    arguments: dict[str, Any] = {
+        "summary_dim": encoder.summary_dim,
+        "map_shape": encoder.map_shape,
+        "units": units,
+    }
+    if name.endswith("_dot"):
+        arguments["scale"] = config.scale
+    return build_critic(name, **arguments)
+
+
+def build_encoder_on_meta(config: TrainConfig) -> Encoder:
+    """The encoder without memory or random draws, to ask for its shapes."""
+    import torch
+
+    with torch.device("meta"):
+        return build_config_encoder(config)

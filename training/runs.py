@@ -1,0 +1,178 @@
+"""The folder of a run: what it is, what it logged, and the state from which it goes on.
+
+run.json            the configuration and the data it was started with
+log.jsonl           a line of statistics a step
+tensorboard/        the same for TensorBoard, every few steps
+resume.safetensors  weights, optimiser and step: all that the next step depends on
+checkpoint/         what is served (models/checkpoint.py), written at the end
+
+Randomness is a function of (seed, step), so the step stands for the state of every generator.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from training.config import TrainConfig, make_config
+
+RESUME_FILE = "resume.safetensors"
+RUN_FILE = "run.json"
+LOG_FILE = "log.jsonl"
+CHECKPOINT_FOLDER = "checkpoint"
+
+
+class RunError(Exception):
+    """A run's folder that cannot be started or resumed; the message says what to do."""
+
+
+def open_run(folder: Path, config: TrainConfig, data: Mapping[str, Any]) -> None:
+    """Make the folder, or check that it belongs to the same run; RunError names differences."""
+    described = {"config": config.model_dump(mode="json"), "data": dict(data)}
+    file = folder / RUN_FILE
+    if not file.exists():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise RunError(f"{folder} is not empty and holds no {RUN_FILE}; choose another --out")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, (json.dumps(described, indent=2) + "\n").encode())
+        return
+    try:
+        before = json.loads(file.read_bytes())
+        known = {
+            "config": make_config(before["config"]).model_dump(mode="json"),
+            "data": before["data"],
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{file} is damaged ({error}); choose another --out") from error
+    differing = [
+        f"{key}: {known[part].get(key)!r} there, {value!r} now"
+        for part, values in described.items()
+        for key, value in values.items()
+        if known[part].get(key) != value
+    ]
+    if differing:
+        raise RunError(
+            f"{folder} was started otherwise ({'; '.join(differing)}); repeat its command to"
+            " resume it, or choose another --out"
+        )
+
+
+@contextmanager
+def lock_run(folder: Path) -> Iterator[None]:
+    """Hold the run's folder for this process; RunError where another one trains in it."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(f"another process is training in {folder}; wait for it") from error
+        yield
+
+
+def save_resume(
+    folder: Path,
+    step: int,
+    seconds: float,
+    modules: Mapping[str, nn.Module],
+    optimisers: Mapping[str, torch.optim.Optimizer],
+) -> None:
+    """Write the state after `step` steps in one atomic file."""
+    tensors: dict[str, Tensor] = {}
+    for name, module in modules.items():
+        tensors |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
+    for name, optimiser in optimisers.items():
+        for index, slots in optimiser.state_dict()["state"].items():
+            tensors |= {f"{name}/{index}/{slot}": value for slot, value in slots.items()}
+    on_cpu = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    metadata = {"step": str(step), "seconds": repr(seconds)}
+    write_atomically(folder / RESUME_FILE, save(on_cpu, metadata))
+
+
+def load_resume(
+    folder: Path,
+    modules: Mapping[str, nn.Module],
+    optimisers: Mapping[str, torch.optim.Optimizer],
+) -> tuple[int, float]:
+    """Restore modules and optimisers in place; return (steps done, seconds spent), (0, 0) if new."""
+    file = folder / RESUME_FILE
+    if not file.exists():
+        return 0, 0.0
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata()
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - no dict
+        step, seconds = int(metadata["step"]), float(metadata["seconds"])
+        for name, module in modules.items():
+            module.load_state_dict(below(tensors, name))
+        for name, optimiser in optimisers.items():
+            restore_optimiser(optimiser, below(tensors, name))
+    except (SafetensorError, OSError, LookupError, ValueError, TypeError, RuntimeError) as error:
+        raise RunError(
+            f"{file} cannot be resumed from ({error}); delete it to start the run again"
+        ) from error
+    return step, seconds
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, slots: Mapping[str, Tensor]) -> None:
+    """Put saved slots ("index/slot") back into an optimiser whose options are already set.
+
+    Each slot takes its parameter's memory layout: fused kernels walk both side by side.
+    """
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in slots.items():
+        index, _, slot = key.partition("/")
+        parameter = parameters[int(index)]
+        if value.shape == parameter.shape:
+            value = torch.empty_like(parameter).copy_(value)
+        state.setdefault(int(index), {})[slot] = value
+    optimiser.load_state_dict(
+        {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
+    )
+
+
+def below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors under `name/`, without the prefix."""
+    prefix = f"{name}/"
+    return {key[len(prefix) :]: v for key, v in tensors.items() if key.startswith(prefix)}
+
+
+def trim_log(folder: Path, step: int) -> None:
+    """Drop log lines after `step` (and a torn last line): the steps ahead will be logged again."""
+    file = folder / LOG_FILE
+    if not file.exists():
+        return
+    kept = []
+    for line in file.read_bytes().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):
+            continue
+    write_atomically(file, b"".join(line + b"\n" for line in kept))
+
+
+def write_atomically(file: Path, content: bytes) -> None:
+    """Write a temporary sibling, flush it to disk, and rename it over the file."""
+    temporary = file.with_name(f".{file.name}.tmp")  # a run has one writer, see lock_run
+    try:
+        with temporary.open("wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
