@@ -5,7 +5,7 @@ It is read from a recipe (TOML), then from key=value words of the command line.
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -70,7 +70,7 @@ class TrainConfig(BaseModel):
     weights_dtype: Literal["float32", "float16"] = "float32"
 
     @model_validator(mode="after")
-    def _known_names(self) -> Self:
+    def _known_names(self) -> "TrainConfig":
         look_up("encoder", ENCODERS, self.encoder)
         look_up("objective", OBJECTIVES, self.objective)
         look_up("negatives", NEGATIVES, self.negatives)

@@ -3,7 +3,6 @@
 import sys
 import time
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, TaskID, TimeRemainingColumn
@@ -21,7 +20,7 @@ class Display:
         self.told_at = time.monotonic()
         self.bars: Bars | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Display":
         """Draw bars if there is a terminal."""
         if self.console.is_terminal:
             columns = (*Bars.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())

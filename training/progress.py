@@ -8,7 +8,7 @@ import math
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -36,7 +36,7 @@ class Journal:
         self.told_at = -math.inf
         self.rate: float | None = None  # images a second, smoothed
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Journal":
         """Open the logs and, on a terminal, the bar."""
         self.log = (self.out / LOG_FILE).open("a", encoding="utf-8")
         self.tensorboard = tensorboard_writer(self.out / "tensorboard")
