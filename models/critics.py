@@ -47,7 +47,8 @@ class Critic(nn.Module):
 class ResidualEmbedding(nn.Module):
     """One side of encode-and-dot: [linear - BN - ReLU - linear] + shortcut, then LayerNorm.
 
-    The shortcut starts as the identity plus U(-0.01, 0.01) (authors' code).
+    Where it has room (units >= dim), the shortcut starts as the identity with U(-0.01, 0.01) off
+    the diagonal (authors' code).
     """
 
     def __init__(self, dim: int, units: int) -> None:
@@ -60,8 +61,9 @@ class ResidualEmbedding(nn.Module):
         )
         self.shortcut = nn.Linear(dim, units, bias=False)
         self.norm = nn.LayerNorm(units)
-        with torch.no_grad():
-            self.shortcut.weight.uniform_(-0.01, 0.01).fill_diagonal_(1.0)
+        if units >= dim:
+            with torch.no_grad():
+                self.shortcut.weight.uniform_(-0.01, 0.01).fill_diagonal_(1.0)
 
     def forward(self, rows: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows units"]:
         """Embed each row."""
