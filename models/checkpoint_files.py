@@ -96,9 +96,15 @@ def read_bytes(folder: OpenFolder, name: str, most: int, sha256: str | None = No
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         with open(os.open(name, flags, dir_fd=folder.descriptor), "rb") as file:  # noqa: PTH123
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise CheckpointDamaged(f"{name} in {folder.path} is not a file; {RESTORE}.")
-            content = file.read(most + 1)
+            if status.st_size > most:
+                raise CheckpointDamaged(
+                    f"{name} in {folder.path} has {status.st_size:,} bytes, where {most:,} are "
+                    f"enough; {RESTORE}."
+                )
+            content = file.read(status.st_size)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise CheckpointDamaged(
@@ -111,10 +117,6 @@ def read_bytes(folder: OpenFolder, name: str, most: int, sha256: str | None = No
             f"{name} in {folder.path} cannot be read: {_words(error)}. Check the folder and its "
             f"permissions, or {RESTORE}."
         ) from error
-    if len(content) > most:
-        raise CheckpointDamaged(
-            f"{name} in {folder.path} is larger than the {most:,} bytes it can need; {RESTORE}."
-        )
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise CheckpointDamaged(
             f"{name} in {folder.path} is not the file that was saved: its sha256 differs from the "

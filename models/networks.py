@@ -44,6 +44,12 @@ def blank_networks(card: Card) -> Networks:
             f"The card describes networks that cannot be built: {error}. Install the version of "
             "infomax that wrote it, or correct the card."
         ) from error
+    _check_fit(card, encoder, critics)
+    return frozen(Networks(encoder, critics))
+
+
+def _check_fit(card: Card, encoder: Encoder, critics: Mapping[str, Critic]) -> None:
+    """Raise CheckpointIncompatible unless preprocessing, encoder and critics fit each other."""
     needed = (encoder.image_size, encoder.image_channels)
     given = (card.preprocessing.size, card.preprocessing.channels)
     if needed != given:
@@ -51,7 +57,14 @@ def blank_networks(card: Card) -> Networks:
             f"The card's encoder takes images of {needed[0]} pixels and {needed[1]} channels, but "
             f"its preprocessing makes {given[0]} pixels and {given[1]} channels; correct the card."
         )
-    return frozen(Networks(encoder, critics))
+    features = {"summary_dim": encoder.summary_dim, "map_shape": list(encoder.map_shape)}
+    for role, critic in critics.items():
+        for name, value in features.items():
+            if critic.arguments[name] != value:
+                raise CheckpointIncompatible(
+                    f"The card's {role} critic is made for {name} {critic.arguments[name]}, but "
+                    f"its encoder gives {value}; correct the card."
+                )
 
 
 def frozen(networks: Networks) -> Networks:
