@@ -1,0 +1,104 @@
+"""What every answer has in common: id, timing, model version, one error shape, one line in the log.
+
+Pure ASGI around the routes: it adds headers as an answer starts, turns every error into JSON, and
+counts. Text of an unforeseen exception goes to the log, under the request's id, and nowhere else.
+"""
+
+import asyncio
+import logging
+import time
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.backend import Backend
+from service.errors import InternalError, ServiceError
+from service.exchange import Answer, ClientGone, Exchange, Headers, send_answer
+
+logger = logging.getLogger("infomax.request")
+access = logging.getLogger("infomax.access")
+
+CLIENT_GONE = 499  # never sent: it stands in metrics and logs for a caller who left
+
+
+class Envelope:
+    """ASGI middleware; leaves the Exchange of a request in scope["exchange"]."""
+
+    def __init__(self, app: ASGIApp, backend: Backend) -> None:
+        self._app = app
+        self._backend = backend
+        self._model = (b"x-model-version", backend.version.encode())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = Exchange(scope, receive)
+        scope["exchange"] = exchange
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *self._headers(exchange)]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except ServiceError as error:
+            await self._refuse(exchange, error, send_with_headers)
+        except ClientGone:
+            exchange.status = CLIENT_GONE
+        except asyncio.CancelledError:
+            if not exchange.left:
+                raise  # the server gave up on us, not the caller
+            exchange.status = CLIENT_GONE
+        except Exception:
+            logger.exception("request failed id=%s", exchange.request_id)
+            if exchange.status:
+                raise  # half an answer: only closing the connection is honest
+            fault = InternalError("Something went wrong here; the log knows it by the request id.")
+            await self._refuse(exchange, fault, send_with_headers)
+        finally:
+            exchange.unwatch()
+            self._record(exchange)
+
+    async def _refuse(self, exchange: Exchange, error: ServiceError, send: Send) -> None:
+        if exchange.status:
+            raise error  # half an answer: only closing the connection is honest
+        await send_answer(send, to_answer(error, exchange.request_id))
+        self._backend.metrics.failed(error.code)
+
+    def _headers(self, exchange: Exchange) -> Headers:
+        headers = (
+            (b"x-request-id", exchange.request_id.encode()),
+            (b"server-timing", exchange.server_timing()),
+            self._model,
+        )
+        if exchange.job is not None and exchange.job.batch:
+            return (*headers, (b"x-batch-size", b"%d" % exchange.job.batch))
+        return headers
+
+    def _record(self, exchange: Exchange) -> None:
+        seconds = time.monotonic() - exchange.started
+        route = getattr(exchange.scope.get("route"), "path", "other")
+        self._backend.metrics.answered(route, exchange.status, seconds, exchange.job)
+        if access.isEnabledFor(logging.INFO):
+            access.info(
+                "method=%s route=%s status=%d ms=%.1f images=%d id=%s",
+                exchange.scope["method"],
+                route,
+                exchange.status,
+                seconds * 1e3,
+                exchange.job.images if exchange.job else 0,
+                exchange.request_id,
+            )
+
+
+def to_answer(error: ServiceError, request_id: str) -> Answer:
+    """Give an error as the one JSON shape, with the headers it asks for."""
+    headers = error.headers
+    if error.retry_after_s is not None:
+        headers = (*headers, (b"retry-after", b"%d" % error.retry_after_s))
+    body = orjson.dumps(error.body(request_id))
+    return Answer(body, status=error.status, headers=headers)

@@ -1,0 +1,1 @@
+"""One file a route; each offers `routes(backend)`, and `app` puts them together."""
