@@ -12,8 +12,8 @@ There is no timer: an idle owner runs what is there at once, and while it runs t
 A batch takes the earliest deadlines first; when more images wait than fit, each job gets an equal
 share before the rest is filled up: a large request does not hold small ones up.
 
-A batch that fails is run again in halves until the guilty image stands alone. A model without memory
-halves the largest batch, which grows back after a run of successes.
+A batch that fails is run again in halves until the guilty image stands alone. A model without
+memory halves the largest batch, which grows back after a run of successes.
 """
 
 import asyncio

@@ -148,6 +148,9 @@ class Owner:
         batch = [part for part in batch if not part.job.dead()]
         if not batch:
             return
+        if batches.count(batch) > self.cap:  # it has shrunk since this batch was formed
+            self._run_halves(batch)
+            return
         started = self._beat = time.monotonic()
         try:
             arrays = self._encode(batches.gather(batch), batches.heads(batch))
@@ -158,13 +161,16 @@ class Owner:
         else:
             self._hand_out(batch, arrays, time.monotonic() - started)
 
+    def _run_halves(self, batch: Sequence[Slice]) -> None:
+        for half in batches.halves(batch):
+            self._run(half)
+
     def _without_memory(self, batch: Sequence[Slice], attempt: int) -> None:
         images = batches.count(batch)
-        self.cap, self._successes = max(1, min(self.cap, images) // 2), 0
+        self.cap, self._successes = max(1, min(self.cap, images // 2)), 0
         logger.warning("out of memory at %d images; the largest batch is now %d", images, self.cap)
         if images > 1:
-            for half in batches.halves(batch):
-                self._run(half)
+            self._run_halves(batch)
         elif attempt < MEMORY_ATTEMPTS:
             self._run(batch, attempt + 1)
         else:
@@ -174,8 +180,7 @@ class Owner:
 
     def _with_a_guilty_image(self, batch: Sequence[Slice], error: Exception) -> None:
         if batches.count(batch) > 1:
-            for half in batches.halves(batch):
-                self._run(half)
+            self._run_halves(batch)
         else:
             logger.error("the model failed on one image", exc_info=error)
             part = batch[0]
