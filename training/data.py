@@ -187,19 +187,14 @@ def _collect(
 
 def _only_labelled(images: ImageSet) -> ImageSet:
     """The images that have a class; raises DataError where none has."""
-    if images.labels is None:
-        raise DataError(
-            f"{images.name} has no classes to evaluate with. Put the images of each class into a "
-            "folder of their own (FOLDER/cat/1.jpg, FOLDER/dog/2.jpg), or into "
-            "FOLDER/train/cat/..., FOLDER/test/cat/...; at least two classes."
-        )
-    has_class = images.labels != NO_LABEL
+    labels, _ = images.classes()
+    has_class = labels != NO_LABEL
     if bool(has_class.all()):
         return images
     kept = has_class.nonzero().flatten().tolist()
     return replace(
         images,
         pixels=images.pixels[has_class],
-        labels=images.labels[has_class],
+        labels=labels[has_class],
         paths=None if images.paths is None else [images.paths[place] for place in kept],
     )

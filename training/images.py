@@ -51,5 +51,15 @@ class ImageSet:
     unusable: tuple[Unusable, ...] = ()
     origin: str = ""
 
+    def classes(self) -> tuple[Int64[Tensor, " images"], list[str]]:
+        """Labels and class names. DataError, with the layout needed, where there are none."""
+        if self.labels is None or self.class_names is None:
+            raise DataError(
+                f"{self.name} has no classes to evaluate with. Put the images of each class into "
+                "a folder of their own (FOLDER/cat/1.jpg, FOLDER/dog/2.jpg), at least two; or into "
+                "FOLDER/train/cat/..., FOLDER/test/cat/... for a test split of your own."
+            )
+        return self.labels, self.class_names
+
     def __len__(self) -> int:
         return int(self.pixels.shape[0])
