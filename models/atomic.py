@@ -70,19 +70,22 @@ def open_folder(folder: Path) -> Iterator[int]:
 
     Raises FileNotFoundError, NotADirectoryError or another OSError.
     """
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    try:
-        descriptor = os.open(folder, flags)
-    except FileNotFoundError:
-        # a writer without atomic exchange may be between its two renames, or may have died there
-        try:
-            descriptor = os.open(_beside(folder.resolve(), _OLD), flags)
-        except OSError:
-            descriptor = os.open(folder, flags)
+    descriptor = _open_either(folder, _beside(folder.resolve(), _OLD))
     try:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _open_either(folder: Path, aside: Path) -> int:
+    """Open the folder, or what a writer without atomic exchange has just renamed it to.
+
+    The two are tried in turn, as that writer may be on its way from one to the other.
+    """
+    for place in (folder, aside) * 3:
+        with suppress(FileNotFoundError):
+            return os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
 
 
 def is_current(folder: Path, descriptor: int) -> bool:

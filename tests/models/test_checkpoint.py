@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from models import atomic
 from models.card import CARD_FILE, GOLDEN_FILE, WEIGHTS_FILE
 from models.checkpoint import (
     CheckpointIncompatible,
@@ -225,14 +226,19 @@ def test_a_card_that_could_not_be_read_again_is_not_written(tmp_path: Path):
 # ------------------------------------------------------------------------- old or new, always
 
 
-def test_a_reader_beside_a_writer_always_finds_a_whole_checkpoint(tmp_path: Path):
+@pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two renames"])
+def test_a_reader_beside_a_writer_always_finds_a_whole_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
+):
+    if not exchange:
+        monkeypatch.setattr(atomic, "_RENAME_EXCHANGE", 1 << 20)  # refused, as by an old kernel
     folder = tmp_path / "checkpoint"
     versions = [trained(critic_names={}) for _ in range(2)]
     identities = {made.save(folder).identity for made in versions}
     done = threading.Event()
 
     def write() -> None:
-        for turn in range(30):
+        for turn in range(20):
             versions[turn % 2].save(folder)
         done.set()
 
