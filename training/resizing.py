@@ -17,7 +17,7 @@ CHUNK = 1000  # images between two reports of progress
 
 
 def resize_arrays(
-    images: UInt8[np.ndarray, "images height width channels"],
+    images: UInt8[np.ndarray, "images rows columns shades"],
     preprocessing: Preprocessing,
     progress: Progress | None = None,
 ) -> Pixels:
