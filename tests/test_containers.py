@@ -108,6 +108,9 @@ def test_the_image_runs_as_a_numeric_user_under_tini(repository: Path) -> None:
     assert [arguments for name, arguments in found if name == "USER"] == ["10001:10001"]
     assert json.loads(dict(found)["ENTRYPOINT"]) == ["/usr/bin/tini", "--"]
     assert json.loads(dict(found)["CMD"])[:3] == ["python", "-m", "service"]
+    runtime = max(i for i, (name, _) in enumerate(found) if name == "FROM")
+    installed = " ".join(arguments for name, arguments in found[runtime:] if name == "RUN").split()
+    assert {"tini", "python3"} <= set(installed)
     last_user = max(i for i, (name, _) in enumerate(found) if name == "USER")
     assert not any(name == "RUN" for name, _ in found[last_user:])
 
