@@ -1,7 +1,7 @@
 """What an encoder must beat: itself before training, and principal components of the pixels."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from models.card import Component
@@ -23,7 +23,10 @@ def random_encoder(component: Component) -> Encoder:
 
 
 def principal_components(
-    train: Pixels, test: Pixels, components: int, device: torch.device
+    train: UInt8[Tensor, "train height width channels"],
+    test: UInt8[Tensor, "test height width channels"],
+    components: int,
+    device: torch.device,
 ) -> tuple[Float[Tensor, "train dim"], Float[Tensor, "test dim"]]:
     """Both sets' pixels on the first principal components of the training pixels, float32.
 

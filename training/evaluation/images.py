@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from models.card import EvaluationData, Preprocessing
-from models.types import Pixels
 from training.data import load_images
 from training.images import DataError, ImageSet, Progress, Tell
 
@@ -18,10 +17,10 @@ from training.images import DataError, ImageSet, Progress, Tell
 class LabelledImages:
     """Pixels and class numbers of both splits; the origins say which images they are."""
 
-    train: Pixels
+    train: UInt8[Tensor, "train height width channels"]
     train_labels: Int64[Tensor, " train"]
     train_origin: str
-    test: Pixels
+    test: UInt8[Tensor, "test height width channels"]
     test_labels: Int64[Tensor, " test"]
     test_origin: str
     class_names: list[str]
