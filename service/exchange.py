@@ -1,14 +1,14 @@
 """One request and its answer: its id, its clock, its headers, and the job the model does for it."""
 
 import asyncio
-import os
+import random
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from service.errors import BadHeader, BodyTimeout
 from service.jobs import Job
@@ -41,10 +41,12 @@ class Exchange:
     started     monotonic clock, seconds
     job         what the model did for it, once there is one; its durations become headers
     status      of the answer, 0 until it has started
+    route       the path of the route that serves it, for metrics; "other" for unknown paths
     left        whether the caller closed the connection before that
     """
 
     __slots__ = (
+        "_slow",
         "_timer",
         "_watcher",
         "headers",
@@ -53,6 +55,7 @@ class Exchange:
         "query",
         "receive",
         "request_id",
+        "route",
         "scope",
         "started",
         "status",
@@ -67,7 +70,9 @@ class Exchange:
         self.request_id = _request_id(self.headers.get(b"x-request-id", b""))
         self.job: Job | None = None
         self.status = 0
+        self.route = "other"
         self.left = False
+        self._slow = False
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
 
@@ -90,29 +95,34 @@ class Exchange:
         """
         length = self.headers.get(b"content-length", b"0")
         limits.check_body(int(length) if length.isdigit() else 0)
-        message = await self._receive(timeout_s)
-        body: bytes = message.get("body", b"")
-        limits.check_body(len(body))
-        if not message.get("more_body", False):
-            return body
-        chunks, num_bytes = [body], len(body)
-        ends = time.monotonic() + timeout_s
-        while message.get("more_body", False):
-            message = await self._receive(ends - time.monotonic())
-            chunks.append(message.get("body", b""))
-            num_bytes += len(chunks[-1])
-            limits.check_body(num_bytes)
-        return b"".join(chunks)
-
-    async def _receive(self, timeout_s: float) -> Message:
+        task = asyncio.current_task()
+        timer = asyncio.get_running_loop().call_later(timeout_s, self._give_up, task)
         try:
-            async with asyncio.timeout(timeout_s):
-                message = await self.receive()
-        except TimeoutError:
+            return await self._whole_body(limits)
+        except asyncio.CancelledError:
+            if not self._slow:
+                raise
             raise BodyTimeout("The body came too slowly.", headers=CLOSE) from None
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        return message
+        finally:
+            timer.cancel()
+
+    async def _whole_body(self, limits: Limits) -> bytes:
+        chunks, num_bytes, more = [], 0, True
+        while more:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk: bytes = message.get("body", b"")
+            num_bytes += len(chunk)
+            limits.check_body(num_bytes)
+            chunks.append(chunk)
+            more = message.get("more_body", False)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _give_up(self, task: "asyncio.Task[Any] | None") -> None:
+        if task is not None:
+            self._slow = True
+            task.cancel()
 
     def watch(self) -> None:
         """Cancel the current task should the caller leave; the body has been read before.
@@ -136,9 +146,8 @@ class Exchange:
         self._watcher = asyncio.get_running_loop().create_task(self._cancel_when_gone(task))
 
     async def _cancel_when_gone(self, task: "asyncio.Task[Any] | None") -> None:
-        while (await self.receive())["type"] != "http.disconnect":
-            pass
-        if task is not None and not self.status:
+        message = await self.receive()
+        if message["type"] == "http.disconnect" and task is not None and not self.status:
             self.left = True
             task.cancel()
 
@@ -157,15 +166,18 @@ class Exchange:
 
 
 def _request_id(asked: bytes) -> str:
-    return asked.decode() if ID_PATTERN.fullmatch(asked) else os.urandom(8).hex()
+    if ID_PATTERN.fullmatch(asked):
+        return asked.decode()
+    return f"{random.getrandbits(64):016x}"  # os.urandom would give the interpreter lock away
 
 
-async def send_answer(send: Send, answer: Answer) -> None:
-    """Send an answer as ASGI messages."""
-    headers = [
+async def send_answer(send: Send, answer: Answer, headers: Headers = ()) -> None:
+    """Send an answer as ASGI messages, with further headers."""
+    start = [
         (b"content-type", answer.media_type.encode()),
         (b"content-length", b"%d" % len(answer.body)),
         *answer.headers,
+        *headers,
     ]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.start", "status": answer.status, "headers": start})
     await send({"type": "http.response.body", "body": answer.body})

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
 
+from service.app import Application
 from service.backend import Backend
 from service.settings import Settings
 
@@ -94,7 +94,7 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def run(
-    app: FastAPI, settings: Settings, opened: socket.socket, announce: Callable[[], None]
+    app: Application, settings: Settings, opened: socket.socket, announce: Callable[[], None]
 ) -> int:
     """Serve until told to stop; give the exit code."""
     config = uvicorn.Config(
@@ -109,6 +109,6 @@ def run(
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=round(settings.drain_s),
     )
-    server = DrainingServer(config, app.state.backend, announce)
+    server = DrainingServer(config, app.backend, announce)
     server.run(sockets=[opened])
     return 0

@@ -1,10 +1,12 @@
-"""Stand-ins that behave: small real engines whose answers can be worked out by head."""
+"""Stand-ins that behave: small real engines whose answers can be worked out by head; pictures."""
 
+import io
 import threading
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from models.card import (
     WEIGHTS_FILE,
@@ -19,6 +21,8 @@ from models.card import (
 from service.engine import ServedCritic
 
 SIZE = 8
+
+Colour = tuple[int, int, int]
 
 CARD = Card(
     name="means",
@@ -136,3 +140,25 @@ def score(role, summary, places):
     scores = (1 - 10 * np.abs(summary[..., None] - places)).astype(np.float32)
     scores = scores.reshape(*scores.shape[:-2], -1)
     return scores.mean(axis=-1, keepdims=True) if role == "global" else scores
+
+
+def picture(colour: Colour = (255, 0, 0), size: int = SIZE, form: str = "PNG") -> bytes:
+    """A picture of one colour, encoded."""
+    return encoded(Image.new("RGB", (size, size), colour), form)
+
+
+def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
+    """An image as the bytes of a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def mean(colour: Colour) -> list[float]:
+    """What MeanEngine answers for a picture of one colour."""
+    return [channel / 255 for channel in colour]
+
+
+def noise(number: int, size: int = SIZE, seed: int = 0) -> np.ndarray:
+    """Random pixels (number, size, size, 3)."""
+    return np.random.default_rng(seed).integers(0, 256, (number, size, size, 3), np.uint8)

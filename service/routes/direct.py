@@ -54,11 +54,13 @@ class Direct(APIRoute):
             description=endpoint.__doc__,
             **documentation,
         )
+        self.method = method
+        self.direct = endpoint  # what service.envelope calls, without the framework in between
 
         async def run(scope: Scope, _receive: Receive, send: Send) -> None:
             await send_answer(send, await endpoint(scope["exchange"]))
 
-        self.app = run
+        self.app = run  # for an app mounted below another path, which the framework has to route
 
 
 def errors(*statuses: int) -> dict[int | str, Document]:

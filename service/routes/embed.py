@@ -2,8 +2,6 @@
 
 import asyncio
 
-from starlette.routing import BaseRoute
-
 from service import accept, answers
 from service.answers import INLINE_NUMBERS, Array
 from service.backend import Backend
@@ -17,7 +15,7 @@ OFFERS = (accept.JSON, accept.NPY, accept.OCTETS)
 HEAD_OF = {"y": "y", "y_sigmoid": "y", "fc": "fc", "conv": "conv"}
 
 
-def routes(backend: Backend) -> list[BaseRoute]:
+def routes(backend: Backend) -> list[Direct]:
     """The route."""
 
     async def embed(exchange: Exchange) -> Answer:

@@ -4,7 +4,6 @@ import asyncio
 
 import numpy as np
 from numpy.typing import NDArray
-from starlette.routing import BaseRoute
 
 from service import accept, answers, pictures
 from service.answers import INLINE_NUMBERS
@@ -20,7 +19,7 @@ from service.schemas import FeatureMapAnswer
 OFFERS = (accept.JSON, accept.NPY, accept.OCTETS, accept.PNG)
 
 
-def routes(backend: Backend) -> list[BaseRoute]:
+def routes(backend: Backend) -> list[Direct]:
     """The route."""
 
     async def feature_map(exchange: Exchange) -> Answer:

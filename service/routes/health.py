@@ -1,7 +1,5 @@
 """GET /livez, /readyz, /metrics: for orchestrators and Prometheus."""
 
-from starlette.routing import BaseRoute
-
 from service import metrics
 from service.backend import Backend
 from service.exchange import Answer, Exchange
@@ -9,7 +7,7 @@ from service.routes.direct import BINARY, Direct, errors
 from service.schemas import Health
 
 
-def routes(backend: Backend) -> list[BaseRoute]:
+def routes(backend: Backend) -> list[Direct]:
     """The three routes."""
 
     async def livez(_: Exchange) -> Answer:

@@ -1,7 +1,6 @@
 """GET /info: what is loaded, and how good it is."""
 
 import orjson
-from starlette.routing import BaseRoute
 
 from service.backend import Backend
 from service.exchange import Answer, Exchange
@@ -10,7 +9,7 @@ from service.routes.direct import Direct
 from service.schemas import Info
 
 
-def routes(backend: Backend) -> list[BaseRoute]:
+def routes(backend: Backend) -> list[Direct]:
     """The route."""
 
     async def info(_: Exchange) -> Answer:

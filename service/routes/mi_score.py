@@ -4,7 +4,6 @@ import asyncio
 
 import numpy as np
 import orjson
-from starlette.routing import BaseRoute
 
 from service import accept, answers, pictures
 from service.backend import Backend
@@ -22,7 +21,7 @@ OFFERS = (accept.JSON, accept.NPY, accept.OCTETS, accept.PNG)
 HEADS = frozenset(("y", "map"))
 
 
-def routes(backend: Backend) -> list[BaseRoute]:
+def routes(backend: Backend) -> list[Direct]:
     """The route."""
     engine = backend.engine
 

@@ -1,19 +1,15 @@
-"""Apps around small engines, a real checkpoint of an untrained encoder, and pictures to send."""
+"""Apps around small engines, and a real checkpoint of an untrained encoder."""
 
-import io
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import pytest
-from PIL import Image
 from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.engine import Engine
 from service.settings import Settings
-from tests.fakes import SIZE, MeanEngine
+from tests.fakes import MeanEngine
 
-Colour = tuple[int, int, int]
 Serve = Callable[..., TestClient]
 
 
@@ -44,25 +40,3 @@ def serve() -> Iterator[Serve]:
 def client(serve: Serve, engine: MeanEngine) -> TestClient:
     """A served MeanEngine with the settings everybody gets."""
     return serve(engine)
-
-
-def picture(colour: Colour = (255, 0, 0), size: int = SIZE, form: str = "PNG") -> bytes:
-    """A picture of one colour, encoded."""
-    return encoded(Image.new("RGB", (size, size), colour), form)
-
-
-def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
-    """An image as the bytes of a file."""
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
-
-
-def mean(colour: Colour) -> list[float]:
-    """What MeanEngine answers for a picture of one colour."""
-    return [channel / 255 for channel in colour]
-
-
-def noise(number: int, size: int = SIZE, seed: int = 0) -> np.ndarray:
-    """Random pixels (number, size, size, 3)."""
-    return np.random.default_rng(seed).integers(0, 256, (number, size, size, 3), np.uint8)
