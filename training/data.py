@@ -106,7 +106,7 @@ def _load_folder(
     tell: Tell,
 ) -> ImageSet:
     folder = Path(data).expanduser()
-    if not folder.exists():
+    if not _is_there(folder):
         raise DataError(
             f"{shown(data)} is neither a folder nor a data set known by name "
             f"({', '.join(NAMED_SETS)}). Check the path or the name."
@@ -134,6 +134,14 @@ def _load_folder(
         unusable=unusable,
         origin=part.origin,
     )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except (OSError, ValueError):  # also names that are too long or hold a zero byte
+        return False
+    return True
 
 
 def explain_skipped(unusable: Sequence[Unusable], beside: Sequence[str]) -> list[str]:

@@ -129,10 +129,8 @@ def shown(path: str) -> str:
 def _require_folder(path: Path) -> None:
     try:
         kind = path.stat().st_mode
-    except OSError as error:
-        raise DataError(
-            f"{shown(str(path))}: no such folder ({error.strerror}). Check the path."
-        ) from error
+    except (OSError, ValueError) as error:  # also names that are too long or hold a zero byte
+        raise DataError(f"{shown(str(path))}: there is no such folder. Check the path.") from error
     if not stat.S_ISDIR(kind):
         raise DataError(
             f"{shown(str(path))} is not a folder. Give the folder that holds the images; "

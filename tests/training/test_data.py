@@ -110,9 +110,10 @@ def test_a_folder_with_nothing_usable_says_so(tmp_path: Path):
         load(tmp_path)
 
 
-def test_an_unknown_name_lists_the_named_sets():
+@pytest.mark.parametrize("name", ["cifar11", "a" * 300, "zero\0byte"])
+def test_an_unknown_name_lists_the_named_sets(name: str):
     with pytest.raises(DataError, match="cifar10, cifar100, mnist, stl10"):
-        load(Path("cifar11"))
+        load(Path(name))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")

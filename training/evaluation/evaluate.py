@@ -160,7 +160,7 @@ def protocol(bench: Bench) -> str:
     return (
         f"Top-1 accuracy on all {len(images.test):,} test images ({images.test_origin}) after "
         f"training on {len(images.train):,} ({images.train_origin}); labels are used by the probes "
-        "alone, never by the encoder. The encoder is frozen, in eval(); conv, fc and y (before "
+        "and the vote of neighbours alone. The encoder is frozen, in eval(); conv, fc and y (before "
         "any sigmoid) are computed once, without augmentation. mlp200: Linear to 200, Dropout "
         "0.1, BatchNorm, ReLU, Linear (Deep InfoMax, arXiv 1808.06670); linear: one Linear; both "
         "on features standardised by the training images' mean and deviation, cross-entropy, "
