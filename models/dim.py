@@ -13,7 +13,14 @@ from models.critics import Critic
 from models.encoders import Encoder
 from models.negatives import NEGATIVES
 from models.objectives import OBJECTIVES
-from models.prior import PriorCritic, critic_loss, draw_prior, encoder_loss, to_prior_space
+from models.prior import (
+    PriorCritic,
+    check_prior,
+    critic_loss,
+    draw_prior,
+    encoder_loss,
+    to_prior_space,
+)
 from models.registry import look_up
 from models.types import Features, Images
 
@@ -54,6 +61,7 @@ class DeepInfoMax(nn.Module):
                 raise ValueError(f"{name} is {weight}, so its critic is needed; give it or set 0")
         self.objective = look_up("objective", OBJECTIVES, terms.objective)
         self.negatives = look_up("negatives", NEGATIVES, terms.negatives)
+        check_prior(terms.prior)
         self.terms = terms
         self.encoder = encoder
         self.local_critic, self.global_critic = local_critic, global_critic
