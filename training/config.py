@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.card import Preprocessing
@@ -122,7 +123,7 @@ def make_config(values: dict[str, Any]) -> TrainConfig:
 
 
 def parse_value(text: str) -> Any:
-    """A TOML value, or the text itself where it is none (so that encoder=dense32 needs no quotes)."""
+    """A TOML value, or the text itself where it is none: encoder=dense32 needs no quotes."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -196,7 +197,5 @@ def configured_critic(config: TrainConfig, name: str, units: int, encoder: Encod
 
 def build_encoder_on_meta(config: TrainConfig) -> Encoder:
     """The encoder without memory or random draws, to ask for its shapes."""
-    import torch
-
     with torch.device("meta"):
         return build_config_encoder(config)

@@ -16,7 +16,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.card import Preprocessing
 from models.dim import DeepInfoMax
@@ -43,7 +43,7 @@ class Outcome:
     finished: bool
 
 
-def train(
+def train(  # noqa: PLR0915 - the story of a step reads best in one piece
     config: TrainConfig,
     model: DeepInfoMax,
     pixels: Pixels,
@@ -57,11 +57,11 @@ def train(
 
     SIGTERM and SIGINT save and return. NotFiniteError leaves the last saved state untouched.
     """
-    model.to(device=device, memory_format=torch.channels_last).train()
-    bounds = torch.optim.Adam(model.bound_parameters(), **adam_options(config))
+    model.to(device).to(memory_format=torch.channels_last).train()
+    bounds = adam(model.bound_parameters(), config)
     prior = None
     if model.prior_critic is not None:
-        prior = torch.optim.Adam(model.prior_critic.parameters(), **adam_options(config))
+        prior = adam(list(model.prior_critic.parameters()), config)
     optimisers = {"bounds": bounds} | ({"prior": prior} if prior is not None else {})
     modules = {"model": model}
 
@@ -114,14 +114,15 @@ def train(
     return Outcome(step, seconds_before + time.monotonic() - began, step == total)
 
 
-def adam_options(config: TrainConfig) -> dict[str, object]:
-    """Options of both optimisers; fused kernels compute the same update in one pass."""
-    return {
-        "lr": config.learning_rate,
-        "betas": config.betas,
-        "weight_decay": config.weight_decay,
-        "fused": True,
-    }
+def adam(parameters: list[nn.Parameter], config: TrainConfig) -> torch.optim.Adam:
+    """Adam in its fused form: the same update in one pass over memory."""
+    return torch.optim.Adam(
+        parameters,
+        lr=config.learning_rate,
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
 
 
 def learning_rate(config: TrainConfig, step: int, total: int) -> float:
@@ -155,7 +156,7 @@ class StopSignal:
     def __init__(self) -> None:
         self.is_set = False
 
-    def __call__(self, signum: int, frame: FrameType | None) -> None:
+    def __call__(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Note the signal; the loop looks after each step."""
         self.is_set = True
 

@@ -11,7 +11,6 @@ Randomness is a function of (seed, step), so the step stands for the state of ev
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from models.atomic import write_file
 from training.config import TrainConfig, make_config
 
 RESUME_FILE = "resume.safetensors"
@@ -42,7 +42,7 @@ def open_run(folder: Path, config: TrainConfig, data: Mapping[str, Any]) -> None
         if folder.is_dir() and any(folder.iterdir()):
             raise RunError(f"{folder} is not empty and holds no {RUN_FILE}; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, (json.dumps(described, indent=2) + "\n").encode())
+        write_file(file, (json.dumps(described, indent=2) + "\n").encode())
         return
     try:
         before = json.loads(file.read_bytes())
@@ -92,7 +92,7 @@ def save_resume(
             tensors |= {f"{name}/{index}/{slot}": value for slot, value in slots.items()}
     on_cpu = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     metadata = {"step": str(step), "seconds": repr(seconds)}
-    write_atomically(folder / RESUME_FILE, save(on_cpu, metadata))
+    write_file(folder / RESUME_FILE, save(on_cpu, metadata))
 
 
 def load_resume(
@@ -100,7 +100,7 @@ def load_resume(
     modules: Mapping[str, nn.Module],
     optimisers: Mapping[str, torch.optim.Optimizer],
 ) -> tuple[int, float]:
-    """Restore modules and optimisers in place; return (steps done, seconds spent), (0, 0) if new."""
+    """Restore modules and optimisers in place; return (steps done, seconds spent)."""
     file = folder / RESUME_FILE
     if not file.exists():
         return 0, 0.0
@@ -115,7 +115,8 @@ def load_resume(
             restore_optimiser(optimiser, below(tensors, name))
     except (SafetensorError, OSError, LookupError, ValueError, TypeError, RuntimeError) as error:
         raise RunError(
-            f"{file} cannot be resumed from ({error}); delete it to start the run again"
+            f"{file} cannot be resumed from ({' '.join(str(error).split())}); delete it to start"
+            " the run again"
         ) from error
     return step, seconds
 
@@ -130,9 +131,9 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, slots: Mapping[str, Tens
     for key, value in slots.items():
         index, _, slot = key.partition("/")
         parameter = parameters[int(index)]
-        if value.shape == parameter.shape:
-            value = torch.empty_like(parameter).copy_(value)
-        state.setdefault(int(index), {})[slot] = value
+        same_shape = value.shape == parameter.shape
+        laid_out = torch.empty_like(parameter).copy_(value) if same_shape else value
+        state.setdefault(int(index), {})[slot] = laid_out
     optimiser.load_state_dict(
         {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
     )
@@ -156,23 +157,4 @@ def trim_log(folder: Path, step: int) -> None:
                 kept.append(line)
         except (ValueError, KeyError, TypeError):
             continue
-    write_atomically(file, b"".join(line + b"\n" for line in kept))
-
-
-def write_atomically(file: Path, content: bytes) -> None:
-    """Write a temporary sibling, flush it to disk, and rename it over the file."""
-    temporary = file.with_name(f".{file.name}.tmp")  # a run has one writer, see lock_run
-    try:
-        with temporary.open("wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_file(file, b"".join(line + b"\n" for line in kept))

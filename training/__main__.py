@@ -1,0 +1,32 @@
+"""`python -m training`: train, evaluate, embed, check."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from training import check, embed, train
+from training.evaluation import command as evaluate
+
+COMMANDS = {
+    "train": (train, "train an encoder on a folder of images"),
+    "evaluate": (evaluate, "probe a checkpoint beside its baselines"),
+    "embed": (embed, "write the embeddings of images to a file"),
+    "check": (check, "name every file that cannot be used, and why"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0 for success, 2 for what the user must mend."""
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, (module, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    args = parser.parse_args(argv)
+    status: int = args.run(args)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
