@@ -83,11 +83,14 @@ class Preprocessing(_Value):
 class Calibration(_Value):
     """How far a critic's sigmoid(T) is a probability, on held-out joint and product pairs.
 
-    ece    expected calibration error      auc  area under the ROC curve, joint against product
-    pairs  number of pairs it was measured on
+    ece         expected calibration error of a pair's p, the mean of sigmoid(T) over places
+    ece_places  the same of sigmoid(T) at single places: what a map of p shows
+    auc         area under the ROC curve of a pair's p, joint against product
+    pairs       number of pairs it was measured on
     """
 
     ece: Fraction
+    ece_places: Fraction
     auc: Fraction
     pairs: Count
     description: str

@@ -43,6 +43,17 @@ class Critic(nn.Module):
         """Score summary i against map i only."""
         raise NotImplementedError(f"{type(self).__name__} does not define paired")
 
+    def linear_in_score(self) -> nn.LayerNorm | nn.Linear:
+        """The layer in whose weight and bias every score is linear."""
+        raise NotImplementedError(f"{type(self).__name__} does not define linear_in_score")
+
+    @torch.no_grad()
+    def multiply_scores(self, factor: float) -> None:
+        """Multiply every score by `factor` for good, folded into the weights."""
+        layer = self.linear_in_score()
+        layer.weight.mul_(factor)
+        layer.bias.mul_(factor)
+
 
 class ResidualEmbedding(nn.Module):
     """One side of encode-and-dot: [linear - BN - ReLU - linear] + shortcut, then LayerNorm.
@@ -96,6 +107,10 @@ class DotCritic(Critic):
     def rows(self, map_JCMM: FeatureMaps) -> Float[Tensor, "rows dim"]:
         """Lay the places of all maps out as rows, image by image."""
         raise NotImplementedError(f"{type(self).__name__} does not define rows")
+
+    def linear_in_score(self) -> nn.LayerNorm:
+        """The summary's last normalisation."""
+        return self.of_summary.norm
 
     def embed_summary(self, y_ID: Summaries) -> Float[Tensor, "images units"]:
         """Embed summaries, the scale included: the dot product with a place is the score."""
@@ -160,9 +175,8 @@ class ConcatScorer(nn.Module):
         super().__init__()
         self.of_summary = nn.Linear(dim_y, units)
         self.of_place = nn.Linear(dim_c, units, bias=False)
-        self.rest = nn.Sequential(
-            nn.ReLU(), nn.Linear(units, units), nn.ReLU(), nn.Linear(units, 1)
-        )
+        self.score = nn.Linear(units, 1)
+        self.rest = nn.Sequential(nn.ReLU(), nn.Linear(units, units), nn.ReLU(), self.score)
         bound = (dim_y + dim_c) ** -0.5  # nn.Linear's own for the concatenation
         for side in (self.of_summary.weight, self.of_summary.bias, self.of_place.weight):
             nn.init.uniform_(side, -bound, bound)
@@ -188,6 +202,10 @@ class ConcatCritic(Critic):
     """
 
     scorer: ConcatScorer
+
+    def linear_in_score(self) -> nn.Linear:
+        """The scorer's last layer."""
+        return self.scorer.score
 
     def rows(self, map_JCMM: FeatureMaps) -> Float[Tensor, "maps places features"]:
         """Lay out what is concatenated with Y, place by place."""

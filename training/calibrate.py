@@ -2,17 +2,20 @@
 
 InfoNCE (and every bound but jsd and gan) leaves T free in ways that make sigmoid(T) meaningless.
 At the optimum of the JSD bound T = log p(joint) / p(product), so sigmoid(T) is the probability
-that a summary and a place come from one image, when both cases are equally likely.
+that a summary and a place come from one image, when both cases are equally likely. A pair's p is
+the mean over places; it knows more than one place does, so one factor on all scores is fitted
+for it afterwards, on images that neither critic was fitted on (temperature scaling, 1706.04599).
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy
 
 from models.card import Calibration, Preprocessing
 from models.critics import Critic
@@ -26,7 +29,10 @@ from training.views import draw_view
 
 BATCH = 256
 BINS = 15
+LARGEST_SET_ASIDE = 5_000  # images for the factor; a tenth of a small set
+FACTORS = torch.logspace(-1, 1, 81)  # tried on the scores, 0.1 to 10
 Role = Literal["local", "global"]
+Rows = Int64[Tensor, " rows"]
 
 
 @dataclass(frozen=True)
@@ -45,61 +51,112 @@ def fit_critics(
     preprocessing: Preprocessing,
     tell: Tell,
 ) -> None:
-    """Fit critics in place on the (prepared) encoder's features, by the JSD bound on all pairs."""
-    device = pixels.device
+    """Fit critics in place on the (prepared) encoder's features, then their factors."""
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(config.seed))
+    aside, fitted_on = order.split([set_aside(len(pixels)), len(pixels) - set_aside(len(pixels))])
+    maximise_jsd(config, encoder, critics, pixels, fitted_on, preprocessing, tell)
+    for role, critic in critics.items():
+        critic.eval()
+        pairs = score_pairs(critic, encoder, pixels, aside, preprocessing)
+        factor = best_factor(pairs)
+        critic.multiply_scores(factor)
+        tell(f"served {role} critic: scores times {factor:.2f}, fitted on {len(aside):,} images")
+
+
+def maximise_jsd(
+    config: TrainConfig,
+    encoder: nn.Module,
+    critics: Mapping[Role, Critic],
+    pixels: Pixels,
+    rows: Rows,
+    preprocessing: Preprocessing,
+    tell: Tell,
+) -> None:
+    """Train the critics by the JSD bound on all pairs of each batch; the encoder stays as it is."""
     modules = nn.ModuleDict({str(role): critic for role, critic in critics.items()})
-    modules.to(device).train()
-    optimiser = torch.optim.Adam(modules.parameters(), lr=config.calibrate_learning_rate)
-    batch_size = min(BATCH, len(pixels))
-    steps_an_epoch = len(pixels) // batch_size
+    modules.to(pixels.device).train()
+    rate = config.calibrate_learning_rate
+    optimiser = torch.optim.Adam(modules.parameters(), lr=rate)
+    batch_size = min(BATCH, len(rows))
+    steps_an_epoch = len(rows) // batch_size
     total = config.calibrate_epochs * steps_an_epoch
-    draw = torch.Generator().manual_seed(config.seed)
+    draw = torch.Generator().manual_seed(config.seed + 1)
     for step in range(total):
         epoch, place = divmod(step, steps_an_epoch)
         if place == 0:
-            order = torch.randperm(len(pixels), generator=draw)
-        rows = order[place * batch_size :][:batch_size].to(device)
-        batch = draw_view(config.views, pixels[rows], draw)
+            order = rows[torch.randperm(len(rows), generator=draw)]
+        chosen = order[place * batch_size :][:batch_size].to(pixels.device)
+        batch = draw_view(config.views, pixels[chosen], draw)
         features = encode(encoder, batch, preprocessing)
         y, feature_map = features.y.clone(), features.map.clone()  # leave inference mode
         bounds = {role: jsd(all_pairs(critic, y, feature_map)) for role, critic in critics.items()}
         for group in optimiser.param_groups:
-            group["lr"] = (
-                config.calibrate_learning_rate * 0.5 * (1 + math.cos(math.pi * step / total))
-            )
+            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * step / total))
         optimiser.zero_grad(set_to_none=True)
         torch.stack(list(bounds.values())).sum().neg().backward()
         optimiser.step()
         if place == steps_an_epoch - 1:
             shown = "  ".join(f"{role} bound {bound:.3f} nats" for role, bound in bounds.items())
             tell(f"served critics, epoch {epoch + 1}/{config.calibrate_epochs}  {shown}")
-    modules.eval()
+
+
+def calibration_of(
+    critic: Critic,
+    encoder: nn.Module,
+    pixels: Pixels,
+    preprocessing: Preprocessing,
+    which: str,
+    seed: int,
+) -> Calibration:
+    """Calibration of a critic on as many joint as product pairs of the images given."""
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))
+    pairs = score_pairs(critic, encoder, pixels, order, preprocessing)
+    p, truth = pairs.scores.sigmoid(), pairs.truth
+    return Calibration(
+        ece=expected_calibration_error(p.mean(1), truth),
+        ece_places=expected_calibration_error(p.flatten(), truth.repeat_interleave(p.shape[1])),
+        auc=area_under_curve(p.mean(1), truth),
+        pairs=len(truth),
+        description=f"{len(truth) // 2:,} joint and as many product pairs of {which}",
+    )
+
+
+class LabelledPairs(NamedTuple):
+    """Scores of joint and of product pairs, with the truth: 1 joint, 0 product."""
+
+    scores: Float[Tensor, "pairs places"]
+    truth: Float[Tensor, " pairs"]
 
 
 @torch.inference_mode()
-def calibration_of(
-    critic: Critic, encoder: nn.Module, pixels: Pixels, preprocessing: Preprocessing, seed: int
-) -> Calibration:
-    """Calibration of a critic on as many joint as product pairs of held-out images."""
-    draw = torch.Generator().manual_seed(seed)
+def score_pairs(
+    critic: Critic, encoder: nn.Module, pixels: Pixels, rows: Rows, preprocessing: Preprocessing
+) -> LabelledPairs:
+    """Score each image's summary against its own map and against the map of one other image."""
     joint, product = [], []
-    for rows in torch.randperm(len(pixels), generator=draw).split(BATCH):
-        if len(rows) < 2:
+    for chosen in rows.split(BATCH):
+        if len(chosen) < 2:
             continue  # a last image alone has nobody to be compared with
-        features = encode(encoder, pixels[rows.to(pixels.device)], preprocessing)
+        features = encode(encoder, pixels[chosen.to(pixels.device)], preprocessing)
         joint.append(critic.paired(features.y, features.map))
         product.append(critic.paired(features.y, features.map.roll(1, 0)))
-    places_p = torch.cat([torch.cat(joint), torch.cat(product)]).float().sigmoid().cpu()
-    pairs_p = places_p.mean(1)
-    truth = (torch.arange(len(pairs_p)) < len(pairs_p) // 2).float()
-    return Calibration(
-        ece=expected_calibration_error(
-            places_p.flatten(), truth.repeat_interleave(places_p.shape[1])
-        ),
-        auc=area_under_curve(pairs_p, truth),
-        pairs=len(pairs_p),
-        description="",
-    )
+    scores = torch.cat(joint + product).float().cpu()
+    truth = (torch.arange(len(scores)) < len(scores) // 2).float()
+    return LabelledPairs(scores, truth)
+
+
+def best_factor(pairs: LabelledPairs) -> float:
+    """The factor on all scores under which a pair's p is likeliest (least cross-entropy)."""
+    losses = [
+        binary_cross_entropy((pairs.scores * factor).sigmoid().mean(1), pairs.truth)
+        for factor in FACTORS
+    ]
+    return float(FACTORS[int(torch.stack(losses).argmin())])
+
+
+def set_aside(images: int) -> int:
+    """How many of the images the critics are not fitted on, so that their factor can be."""
+    return max(2, min(LARGEST_SET_ASIDE, images // 10))
 
 
 def expected_calibration_error(

@@ -43,6 +43,7 @@ from training.progress import NotFiniteError, duration
 from training.runs import CHECKPOINT_FOLDER, RunError, lock_run, open_run
 
 GOLDEN_IMAGES = 8
+FEWEST_IMAGES = 8
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "safetensors")
 
 
@@ -82,7 +83,7 @@ def train_run(args: argparse.Namespace) -> int:
             download=args.download,
             progress=progress,
         )
-    require_two(images)
+    require_enough(images)
     data = DataCard(
         name=images.name,
         fingerprint=images.fingerprint,
@@ -126,13 +127,10 @@ def fit_served(
     held_out, which = held_out_images(args, preprocessing, images)
     fitted = {}
     for role, critic in critics.items():
-        calibration = calibration_of(critic, frozen, held_out, preprocessing, config.seed)
-        calibration = calibration.model_copy(
-            update={"description": f"{calibration.description} of {which}"}
-        )
+        calibration = calibration_of(critic, frozen, held_out, preprocessing, which, config.seed)
         print(
             f"served {role} critic: calibration error {calibration.ece:.3f}, AUC"
-            f" {calibration.auc:.3f} on {calibration.pairs:,} {calibration.description}"
+            f" {calibration.auc:.4f} on {calibration.description}"
         )
         fitted[role] = Fitted(critic, calibration)
     return fitted
@@ -224,12 +222,12 @@ def describe(
     )
 
 
-def require_two(images: ImageSet) -> None:
-    """Raise DataError for a single image: it has nothing to be told apart from."""
-    if len(images) < 2:
+def require_enough(images: ImageSet) -> None:
+    """Raise DataError for so few images that they cannot be told apart from each other."""
+    if len(images) < FEWEST_IMAGES:
         raise DataError(
-            f"{images.name} has {len(images)} usable image to train with; at least 2 are needed,"
-            " and some hundreds to learn anything"
+            f"{images.name} has {len(images)} usable images to train with; at least"
+            f" {FEWEST_IMAGES} are needed, and some hundreds to learn anything"
         )
 
 
