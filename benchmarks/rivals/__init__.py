@@ -1,0 +1,1 @@
+"""What people would use instead, each built the way its own documentation builds it."""
