@@ -26,7 +26,8 @@ WARM_UP_S = 300.0  # the most that measuring at start may take
 class Backend:
     """One engine being served.
 
-    version  the checkpoint's identity, in every answer's X-Model-Version
+    version   the checkpoint's identity, in every answer's X-Model-Version
+    draining  whether new work is refused, because the service is shutting down
     """
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
@@ -49,7 +50,7 @@ class Backend:
             self.batcher.fail,
         )
         self._started = False
-        self._draining = False
+        self.draining = False
         self.metrics.watch("infomax_queue_images", "Admitted, not answered.", self._pending)
         self.metrics.watch("infomax_batch_cap", "Largest batch now.", lambda: self.batcher.cap)
         self.metrics.watch("infomax_ready", "1 if ready, else 0.", lambda: not self.unready())
@@ -67,7 +68,7 @@ class Backend:
 
     def begin_drain(self) -> None:
         """Refuse new work from now on; what was accepted is still answered."""
-        self._draining = True
+        self.draining = True
 
     async def stop(self) -> None:
         """Answer what was accepted, then stop every thread."""
@@ -79,11 +80,7 @@ class Backend:
 
     def unready(self) -> ServiceError | None:
         """Say why this service should get no requests, or None."""
-        if self._draining:
-            return Draining("The service is shutting down; another instance may answer.")
-        if not self._started:
-            return NotReady("The service is starting.", retry_after_s=5)
-        return self.stalled()
+        return self._closed() or self.stalled()
 
     def stalled(self) -> ServiceError | None:
         """Say why this service should be restarted, or None."""
@@ -91,11 +88,19 @@ class Backend:
             return NotReady("The model has stopped answering.", retry_after_s=30)
         return None
 
+    def _closed(self) -> ServiceError | None:
+        if self.draining:
+            return Draining("The service is shutting down; another instance may answer.")
+        if not self._started:
+            return NotReady("The service is starting.", retry_after_s=5)
+        return None
+
     async def read(self, exchange: Exchange, fields: tuple[str, ...]) -> Upload:
         """Read a request's images; refuses all if the service takes no new work."""
-        if self._draining or not self._started:
-            raise self.unready() or NotReady("The service is starting.")
-        return await read_upload(exchange, self.limits, fields, self.settings.body_timeout_s)
+        upload = await read_upload(exchange, self.limits, fields, self.settings.body_timeout_s)
+        if error := self._closed():  # only now: who is still sending would not hear the answer
+            raise error
+        return upload
 
     def deadline(self, exchange: Exchange) -> float:
         """Give a request's deadline, on the monotonic clock."""

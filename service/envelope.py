@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.backend import Backend
 from service.errors import InternalError, ServiceError
 from service.exchange import Answer, ClientGone, Exchange, Headers, send_answer
+from service.limits import CLOSE
 
 logger = logging.getLogger("infomax.request")
 access = logging.getLogger("infomax.access")
@@ -95,14 +96,14 @@ class Envelope:
         await self._send(exchange, to_answer(error, exchange.request_id), send)
 
     def _headers(self, exchange: Exchange) -> Headers:
-        headers = (
+        headers: Headers = (
             (b"x-request-id", exchange.request_id.encode()),
             (b"server-timing", exchange.server_timing()),
             self._model,
         )
         if exchange.job is not None and exchange.job.batch:
-            return (*headers, (b"x-batch-size", b"%d" % exchange.job.batch))
-        return headers
+            headers = (*headers, (b"x-batch-size", b"%d" % exchange.job.batch))
+        return headers + CLOSE if self._backend.draining else headers
 
     def _record(self, exchange: Exchange) -> None:
         seconds = time.monotonic() - exchange.started

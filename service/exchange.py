@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from service.errors import BadHeader, BodyTimeout
+from service.errors import BadHeader, BodyTimeout, BodyTooLarge
 from service.jobs import Job
 from service.limits import CLOSE, Limits
 
@@ -48,6 +48,7 @@ class Exchange:
     __slots__ = (
         "_slow",
         "_timer",
+        "_unread",
         "_watcher",
         "headers",
         "job",
@@ -72,6 +73,7 @@ class Exchange:
         self.status = 0
         self.route = "other"
         self.left = False
+        self._unread = True  # whether some of the body is still to come
         self._slow = False
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -94,11 +96,10 @@ class Exchange:
         Raises BodyTooLarge, BodyTimeout, or ClientGone.
         """
         length = self.headers.get(b"content-length", b"0")
-        limits.check_body(int(length) if length.isdigit() else 0)
         task = asyncio.current_task()
         timer = asyncio.get_running_loop().call_later(timeout_s, self._give_up, task)
         try:
-            return await self._whole_body(limits)
+            return await self._heard_out(limits, int(length) if length.isdigit() else 0)
         except asyncio.CancelledError:
             if not self._slow:
                 raise
@@ -106,18 +107,37 @@ class Exchange:
         finally:
             timer.cancel()
 
+    async def _heard_out(self, limits: Limits, announced: int) -> bytes:
+        """Read the body; one that is too large is read on for a while, and dropped.
+
+        A client that is still sending would not hear the refusal. One that asks first, with
+        Expect: 100-continue, is told at once.
+        """
+        try:
+            limits.check_body(announced)
+            return await self._whole_body(limits)
+        except BodyTooLarge:
+            left = 0 if b"expect" in self.headers else limits.body_bytes
+            while self._unread and left > 0:
+                left -= len(await self._chunk())
+            raise
+
     async def _whole_body(self, limits: Limits) -> bytes:
-        chunks, num_bytes, more = [], 0, True
-        while more:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            chunk: bytes = message.get("body", b"")
+        chunks, num_bytes = [], 0
+        while self._unread:
+            chunk = await self._chunk()
             num_bytes += len(chunk)
             limits.check_body(num_bytes)
             chunks.append(chunk)
-            more = message.get("more_body", False)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def _chunk(self) -> bytes:
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        self._unread = message.get("more_body", False)
+        chunk: bytes = message.get("body", b"")
+        return chunk
 
     def _give_up(self, task: "asyncio.Task[Any] | None") -> None:
         if task is not None:

@@ -6,7 +6,7 @@ import time
 
 
 class LineFormatter(logging.Formatter):
-    """time level logger message; a traceback follows on lines of its own, indented."""
+    """Writes time, level, logger and message; a traceback follows, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write one record."""
@@ -22,12 +22,16 @@ class LineFormatter(logging.Formatter):
 
 
 def configure_logging(level: str, access_log: bool) -> None:
-    """Send all logs to standard error; the lines for requests only if they are wanted."""
+    """Send the service's and the server's logs to standard error.
+
+    level       least severity of the service's own lines; the server's start at warnings
+    access_log  whether every request gets a line
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    logging.getLogger("infomax").setLevel(level.upper())
-    logging.getLogger("infomax.access").setLevel(logging.INFO if access_log else logging.WARNING)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    for name, least in (("infomax", level.upper()), ("uvicorn", "WARNING"), ("asyncio", "WARNING")):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(least)
+        logger.propagate = False
+    logging.getLogger("infomax.access").setLevel("INFO" if access_log else "WARNING")
