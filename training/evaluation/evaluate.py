@@ -141,7 +141,7 @@ def cells(
             note=note,
         )
 
-    yield row("knn", knn_accuracy(data))  # cosine similarity is of the features as they are
+    neighbours = knn_accuracy(data)  # of the features as they are, so before they are standardised
     standardised = data.standardised()
     for probe in PROBES:
         what = f"{probe} on {representation} ({encoder})"
@@ -151,6 +151,7 @@ def cells(
                 bench.progress(what, done, total)
 
         yield row(probe, probe_accuracy(probe, standardised, bench.settings, tell))
+    yield row("knn", neighbours)
 
 
 def protocol(bench: Bench) -> str:
@@ -160,10 +161,10 @@ def protocol(bench: Bench) -> str:
     return (
         f"Top-1 accuracy on all {len(images.test):,} test images ({images.test_origin}) after "
         f"training on {len(images.train):,} ({images.train_origin}); labels are used by the probes "
-        "and the vote of neighbours alone. The encoder is frozen, in eval(); conv, fc and y (before "
-        "any sigmoid) are computed once, without augmentation. mlp200: Linear to 200, Dropout "
-        "0.1, BatchNorm, ReLU, Linear (Deep InfoMax, arXiv 1808.06670); linear: one Linear; both "
-        "on features standardised by the training images' mean and deviation, cross-entropy, "
+        "and the vote of neighbours alone. The encoder is frozen, in eval(); conv, fc and y "
+        "(before any sigmoid) are computed once, without augmentation. mlp200: Linear to 200, "
+        "Dropout 0.1, BatchNorm, ReLU, Linear (Deep InfoMax, arXiv 1808.06670); linear: one "
+        "Linear; both on features standardised by the training images' mean and deviation, cross-entropy, "
         f"Adam at {settings.learning_rate:.2g}, batch {settings.batch_size}, {settings.epochs} "
         f"epochs, rate x0.1 after {first} and {second}; the mean over the last {settings.counted} "
         "epochs is reported (the paper: 1e-4, batch 64, 150 epochs, x0.1 after 50 and 100, mean "
