@@ -158,18 +158,22 @@ def protocol(bench: Bench) -> str:
     """All that must be known to repeat the table or to compare it with another."""
     settings, images = bench.settings, bench.images
     first, second = settings.drops
-    return (
-        f"Top-1 accuracy on all {len(images.test):,} test images ({images.test_origin}) after "
-        f"training on {len(images.train):,} ({images.train_origin}); labels are used by the probes "
-        "and the vote of neighbours alone. The encoder is frozen, in eval(); conv, fc and y "
-        "(before any sigmoid) are computed once, without augmentation. mlp200: Linear to 200, "
-        "Dropout 0.1, BatchNorm, ReLU, Linear (Deep InfoMax, arXiv 1808.06670); linear: one "
-        "Linear; both on features standardised by the training images' mean and deviation, cross-entropy, "
-        f"Adam at {settings.learning_rate:.2g}, batch {settings.batch_size}, {settings.epochs} "
-        f"epochs, rate x0.1 after {first} and {second}; the mean over the last {settings.counted} "
-        "epochs is reported (the paper: 1e-4, batch 64, 150 epochs, x0.1 after 50 and 100, mean "
-        f"of the last 100). knn: weighted vote of {NEIGHBOURS} training images by cosine "
-        f"similarity, temperature {TEMPERATURE}, features as they are. random: the same "
-        "architecture with new random weights. pixels_pca: principal components of the training "
-        f"images' pixels, {COMPONENTS} and as many as y has."
+    return " ".join(
+        (
+            f"Top-1 accuracy on all {len(images.test):,} test images ({images.test_origin})",
+            f"after training on {len(images.train):,} ({images.train_origin}); labels are used",
+            "by the probes and the vote of neighbours alone. The encoder is frozen, in eval();",
+            "conv, fc and y (before any sigmoid) are computed once, without augmentation.",
+            "mlp200: Linear to 200, Dropout 0.1, BatchNorm, ReLU, Linear (Deep InfoMax, arXiv",
+            "1808.06670); linear: one Linear; both on features standardised by the training",
+            f"images' mean and deviation, cross-entropy, Adam at {settings.learning_rate:.2g},",
+            f"batch {settings.batch_size}, {settings.epochs} epochs, rate x0.1 after {first} and",
+            f"{second}; the mean over the last {settings.counted} epochs is reported (the paper:",
+            "1e-4, batch 64, 150 epochs, x0.1 after 50 and 100, mean of the last 100).",
+            f"knn: weighted vote of {NEIGHBOURS} training images by cosine similarity,",
+            f"temperature {TEMPERATURE}, features as they are.",
+            "random: the same architecture with new random weights.",
+            "pixels_pca: principal components of the training images' pixels,",
+            f"{COMPONENTS} and as many as y has.",
+        )
     )
