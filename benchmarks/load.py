@@ -64,8 +64,6 @@ def press(
     if ran.returncode or not results:
         raise BenchmarkError(f"wrk failed: {(ran.stderr or ran.stdout).strip()[-400:]}")
     told = json.loads(results[-1].removeprefix(MARK))
-    if not told["requests"]:
-        raise BenchmarkError(f"{url} answered no request in {seconds} s")
     return Measured(
         requests_per_s=told["requests"] / told["seconds"],
         p50_ms=told["p50_ms"],

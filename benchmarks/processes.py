@@ -14,6 +14,7 @@ from benchmarks.machine import REPOSITORY
 
 START_WITHIN_S = 120.0
 STOP_WITHIN_S = 15.0
+GONE_WITHIN_S = 3.0
 POLL_S = 0.1
 LOG_CHARACTERS = 2000  # of a failed server's log, shown in the error
 
@@ -66,10 +67,17 @@ class Server:
             self._process.wait(STOP_WITHIN_S)
         self._signal(signal.SIGKILL)  # also what outlived the first process
         self._process.wait()
+        gives_up = time.monotonic() + GONE_WITHIN_S
+        while self._signal(0) and time.monotonic() < gives_up:
+            time.sleep(POLL_S)  # what is torn down takes time from what is measured next
 
-    def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
+    def _signal(self, number: int) -> bool:
+        """Send a signal to the group; False where there is no group any more."""
+        try:
             os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
 
 
 @contextmanager

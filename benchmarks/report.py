@@ -37,10 +37,10 @@ def verdict(holds: bool) -> str:
     return "met" if holds else "**missed**"
 
 
-def deliver(text: str, file: Path | None) -> None:
+def deliver(text: str, name: str, folder: Path | None) -> None:
     """Print a report, and write it where it is to be kept."""
     print(f"\n{text}", flush=True)
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-        print(f"written to {file}", flush=True)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+        print(f"written to {folder / name}", flush=True)

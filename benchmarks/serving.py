@@ -1,6 +1,6 @@
 """Requests a second and latency: the service, a naive FastAPI endpoint and litserve, by wrk.
 
-python -m benchmarks.serving [--quick] [--checkpoint DIR] [--root DIR] [--cores N] [--out FILE]
+python -m benchmarks.serving [--quick] [--checkpoint DIR] [--root DIR] [--cores N] [--out DIR]
 
 Takes about seven minutes and writes benchmarks/results/serving-cpu.md; `--quick` takes two and only
 prints. Nothing else should be running.
@@ -51,7 +51,7 @@ def main() -> int:
     parser.add_argument(
         "--seconds", type=int, help=f"of a run of wrk: {SECONDS}, quick {QUICK_SECONDS}"
     )
-    parser.add_argument("--out", type=Path, help="the report's file")
+    parser.add_argument("--out", type=Path, help="the report's folder")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # stops the servers
     use_cores(asked.cores)
@@ -77,8 +77,7 @@ def run(asked: argparse.Namespace, load_before: float) -> None:
     told = facts(PACKAGES, load_before)
     told["Versions"] += f", {wrk}"
     text = serving_report.write(command("benchmarks.serving"), told | {"Checkpoint": model}, found)
-    default = None if asked.quick else RESULTS / "serving-cpu.md"
-    deliver(text, asked.out or default)
+    deliver(text, "serving-cpu.md", asked.out or (None if asked.quick else RESULTS))
 
 
 def measure(
@@ -131,7 +130,7 @@ def tune(settings: Sequence[LitserveSetting], trial: Trial) -> dict[LitserveSett
 
     def attempt(setting: LitserveSetting) -> None:
         with at_work(litserve(setting), trial) as subject:
-            tried[setting] = subject.measure(CLIENTS[-1], TUNE_S).requests_per_s
+            tried[setting] = subject.turn(CLIENTS[-1], TUNE_S).requests_per_s
         say(f"litserve, {setting}: {tried[setting]:.1f} requests/s")
 
     for setting in settings:

@@ -132,7 +132,7 @@ def how(found: Findings) -> list[str]:
     """What was run, and how each server was set up."""
     most = found.levels[-1]
     wrk_cores = median(run.wrk_cores for run in found.runs["ours", most])
-    turns = f"{len(found.limits)} rounds; at each number of clients the servers take turns"
+    turns = f"Rounds: {len(found.limits)}; at each number of clients the servers take turns"
     lines = [
         f"* {turns} of {found.seconds} s, the others stopped (SIGSTOP) meanwhile.",
         f"* Images: {found.corpus}; every request carries one, in turn.",

@@ -63,7 +63,15 @@ class Subject:
                 )
 
     def measure(self, clients: int, seconds: int) -> Measured:
-        """One turn under load."""
+        """One turn under load; BenchmarkError where nothing was answered."""
+        run = self.turn(clients, seconds)
+        if not run.requests_per_s:
+            name = self.contender.name
+            raise BenchmarkError(f"{name} answered none of {clients} clients in {seconds} s")
+        return run
+
+    def turn(self, clients: int, seconds: int) -> Measured:
+        """Resume, load, pause."""
         self._server.resume()
         try:
             time.sleep(SETTLE_S)
@@ -108,5 +116,5 @@ def at_work(contender: Contender, trial: Trial) -> Iterator[Subject]:
         subject = Subject(contender, server, url, bodies)
         server.wait_until(subject.answers)
         subject.check(trial.expected)
-        subject.measure(WARM_UP_CLIENTS, WARM_UP_S)
+        subject.turn(WARM_UP_CLIENTS, WARM_UP_S)
         yield subject
