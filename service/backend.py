@@ -51,11 +51,13 @@ class Backend:
         )
         self._started = False
         self.draining = False
-        self.metrics.watch("infomax_queue_images", "Admitted, not answered.", self._pending)
+        self.metrics.watch("infomax_queue_images", "Admitted, not answered.", lambda: self.pending)
         self.metrics.watch("infomax_batch_cap", "Largest batch now.", lambda: self.batcher.cap)
         self.metrics.watch("infomax_ready", "1 if ready, else 0.", lambda: not self.unready())
 
-    def _pending(self) -> float:
+    @property
+    def pending(self) -> int:
+        """Images accepted and not answered yet."""
         return self.batcher.pending
 
     async def start(self) -> None:

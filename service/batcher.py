@@ -83,8 +83,7 @@ class Batcher:
         if wait_s > left_s:
             sentence = "The queue is longer than this request's deadline allows."
             raise QueueFull(sentence, retry_after_s=retry_after_s)
-        self._pending += images
-        self._drained.clear()
+        self._reserve(images)
         return Job(images, heads, deadline, self._running_loop().create_future(), missing=images)
 
     async def answer(self, job: Job) -> Arrays:
@@ -96,19 +95,23 @@ class Batcher:
         try:
             arrays: Arrays = await self._by_deadline(job)
         finally:
-            self._pending -= job.images
-            if self._pending == 0:
-                self._drained.set()
+            self._release(job.images)
         return arrays
 
-    async def run(self, steps: Generator[None, None, Any], deadline: float) -> Any:
+    async def run(self, steps: Generator[None, None, Any], deadline: float, images: int = 0) -> Any:
         """Run a computation in the owner's thread, step by step between batches.
+
+        images  places in the queue it holds meanwhile: what it works on takes memory
 
         Gives the generator's return value; raises ServiceError.
         """
         work = Steps(steps, deadline, self._running_loop().create_future())
+        self._reserve(images)
         self._owner.put(work)
-        return await self._by_deadline(work)
+        try:
+            return await self._by_deadline(work)
+        finally:
+            self._release(images)
 
     async def drain(self, seconds: float) -> bool:
         """Refuse new work and wait until what was admitted is answered; False if time ran out."""
@@ -159,6 +162,15 @@ class Batcher:
                 self._running_loop().call_soon_threadsafe(_settle, finished)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 logger.warning("%d answers came after the event loop had closed", len(finished))
+
+    def _reserve(self, images: int) -> None:
+        self._pending += images
+        self._drained.clear()
+
+    def _release(self, images: int) -> None:
+        self._pending -= images
+        if self._pending == 0:
+            self._drained.set()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:

@@ -13,7 +13,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.backend import Backend
-from service.errors import InternalError, ServiceError
+from service.errors import Draining, InternalError, ServiceError
 from service.exchange import Answer, ClientGone, Exchange, Headers, send_answer
 from service.limits import CLOSE
 
@@ -54,9 +54,11 @@ class Envelope:
         except ClientGone:
             exchange.status = CLIENT_GONE
         except asyncio.CancelledError:
-            if not exchange.left:
-                raise  # the server gave up on us, not the caller
-            exchange.status = CLIENT_GONE
+            if exchange.left:
+                exchange.status = CLIENT_GONE
+            else:  # the server is going down and gives up on us
+                late = Draining("The service shut down before the answer was there.")
+                await self._refuse(exchange, late, send)
         except Exception:
             logger.exception("request failed id=%s", exchange.request_id)
             if exchange.status:

@@ -39,6 +39,7 @@ class DrainingServer(uvicorn.Server):
         self._backend = backend
         self._announce = announce
         self._closes_at: float | None = None
+        self._said_so = False
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -58,7 +59,6 @@ class DrainingServer(uvicorn.Server):
         self._backend.begin_drain()
         grace_s = 0.0 if sig == signal.SIGINT else self._backend.settings.drain_grace_s
         self._closes_at = time.monotonic() + grace_s
-        logger.info("draining after %s", signal.Signals(sig).name)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start listening, then say so."""
@@ -68,8 +68,11 @@ class DrainingServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: close the door once the grace is over."""
-        if self._closes_at is not None and time.monotonic() >= self._closes_at:
-            self.should_exit = True
+        if self._closes_at is not None:
+            if not self._said_so:  # not in handle_exit: it may have interrupted another log line
+                self._said_so = True
+                logger.info("draining: %d images are not answered yet", self._backend.pending)
+            self.should_exit |= time.monotonic() >= self._closes_at
         return await super().on_tick(counter)
 
 

@@ -39,15 +39,16 @@ def routes(backend: Backend) -> list[Direct]:
         _check_critic(backend, options)
         pairing = choose_pairs(upload, options, backend.limits)
         encoded = await backend.encode(exchange, upload, HEADS)
-        y, maps, deadline = encoded["y"], encoded["map"], backend.deadline(exchange)
+        y, maps = encoded["y"], encoded["map"]
+        deadline, images = backend.deadline(exchange), len(y)
         if pairing is None:
             steps = score_matrix(engine, options.critic, y, maps)
-            matrix: MatrixScores = await backend.batcher.run(steps, deadline)
+            matrix: MatrixScores = await backend.batcher.run(steps, deadline, images)
             return await asyncio.to_thread(
                 write_matrix, engine.card.name, matrix, options, media_type
             )
         scores: PairScores = await backend.batcher.run(
-            score_pairs(engine, options.critic, y, maps, pairing.pairs), deadline
+            score_pairs(engine, options.critic, y, maps, pairing.pairs), deadline, images
         )
         side = engine.critics[options.critic].side
         write = (engine.card.name, scores, pairing, side, options, media_type)

@@ -203,6 +203,42 @@ def test_a_body_that_breaks_off_is_nobodys_request(serve, engine: MeanEngine):
     assert engine.seen == []
 
 
+def test_a_request_the_server_gives_up_on_is_told_so(serve, engine: MeanEngine):
+    client = serve(engine)
+    sent = []
+
+    async def receive() -> dict:
+        return {"type": "http.request", "body": RED}
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    async def give_up() -> None:
+        task = asyncio.create_task(client.app(scope(), receive, send))
+        await asyncio.to_thread(engine.entered.wait)
+        task.cancel()
+        await task
+
+    engine.gate.clear()
+    client.portal.call(give_up)
+    engine.gate.set()
+    assert sent[0]["status"] == 503
+    assert b'"code":"draining"' in sent[1]["body"]
+
+
+def test_a_service_without_its_decoding_threads_is_not_alive(serve, engine: MeanEngine):
+    client = serve(engine)
+    client.app.backend.decoder.close()
+    assert client.get("/livez").status_code == 503
+
+
+def test_answers_say_goodbye_while_draining(serve, engine: MeanEngine):
+    client = serve(engine)
+    assert "connection" not in client.get("/livez").headers
+    client.app.backend.begin_drain()
+    assert client.get("/livez").headers["connection"] == "close"
+
+
 def test_logs_are_one_line_of_pairs(client, caplog):
     caplog.set_level(logging.INFO, "infomax.access")
     client.post("/embed", content=RED, headers={**PNG, "x-request-id": "abc"})

@@ -354,6 +354,21 @@ def test_computations_give_way_to_batches():
     assert order == ["model after 2", "model after 3", "model after 3"]
 
 
+def test_a_computation_holds_its_places_in_the_queue():
+    def steps() -> Generator[None, None, None]:
+        yield
+
+    async def story(batcher: Batcher) -> None:
+        computing = asyncio.create_task(batcher.run(steps(), time.monotonic() + PATIENCE_S, 3))
+        await asyncio.sleep(0)
+        assert batcher.pending == 3
+        assert await batcher.drain(PATIENCE_S)
+        assert computing.done()
+        assert batcher.pending == 0
+
+    with_batcher(MeanEngine(), story)
+
+
 def test_a_failing_computation_fails_alone():
     def failing() -> Generator[None, None, None]:
         yield
