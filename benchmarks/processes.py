@@ -20,7 +20,10 @@ LOG_CHARACTERS = 2000  # of a failed server's log, shown in the error
 
 
 class Server:
-    """A process group of its own, so that signals reach workers too."""
+    """A process group of its own, so that signals reach workers too.
+
+    It is measured with default settings: the caller's INFOMAX_* variables are left out.
+    """
 
     def __init__(self, name: str, words: Sequence[str], log: Path) -> None:
         self.name = name
@@ -33,6 +36,7 @@ class Server:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env={key: value for key, value in os.environ.items() if key[:8] != "INFOMAX_"},
             )
 
     def wait_until(self, ready: Callable[[], bool]) -> None:

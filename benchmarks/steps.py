@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import tempfile
 import time
 from collections.abc import Generator, Iterator
@@ -118,29 +119,27 @@ class BareStep:
     def __init__(self, config: TrainConfig) -> None:
         torch.manual_seed(config.seed)
         self._config = config
-        self._model = build_model(config).to(memory_format=torch.channels_last).train()
-        self._bounds = adam(self._model.bound_parameters(), config)
-        critic = self._model.prior_critic
+        self.model = build_model(config).to(memory_format=torch.channels_last).train()
+        self._bounds = adam(self.model.bound_parameters(), config)
+        critic = self.model.prior_critic
         self._prior = None if critic is None else adam(list(critic.parameters()), config)
         self._autocast = precision(config, CPU) == "bf16"
         self._taken = 0
 
     def __call__(self, images: Images) -> None:
         """One step on normalised images."""
-        self._taken += 1
         negatives = seeded(self._config, "negatives", self._taken)
         with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
-            loss, _, features = self._model(images, negatives)
+            loss, _, features = self.model(images, negatives)
         self._bounds.zero_grad(set_to_none=True)
         loss.backward()
         self._bounds.step()
         if self._prior is not None:
-            prior_loss = self._model.prior_loss(
-                features, seeded(self._config, "prior", self._taken)
-            )
+            prior_loss = self.model.prior_loss(features, seeded(self._config, "prior", self._taken))
             self._prior.zero_grad(set_to_none=True)
             prior_loss.backward()
             self._prior.step()
+        self._taken += 1
 
 
 def bare_step_s(config: TrainConfig, images: Iterator[Tensor], steps: int) -> float:
@@ -157,15 +156,15 @@ def bare_step_s(config: TrainConfig, images: Iterator[Tensor], steps: int) -> fl
 def resident_batches(
     config: TrainConfig, pixels: Pixels, preprocessing: Preprocessing
 ) -> Iterator[Tensor]:
-    """Batches without end as the loop makes them: rows of the tensor, a view, normalised."""
-    step = 0
-    while True:
-        order = torch.randperm(len(pixels), generator=seeded(config, "order", step))
-        for rows in order.split(config.batch_size):
-            if len(rows) == config.batch_size:
-                views = draw_view(config.views, pixels[rows], seeded(config, "views", step))
-                yield normalise(views, preprocessing)
-                step += 1
+    """Batches without end, the very ones of the loop: rows of the tensor, a view, normalised."""
+    steps_an_epoch = len(pixels) // config.batch_size
+    for step in itertools.count():
+        epoch, place = divmod(step, steps_an_epoch)
+        if place == 0:
+            order = torch.randperm(len(pixels), generator=seeded(config, "order", epoch))
+        rows = order[place * config.batch_size :][: config.batch_size]
+        views = draw_view(config.views, pixels[rows], seeded(config, "views", step))
+        yield normalise(views, preprocessing)
 
 
 def fetch_s(batches: Iterator[Tensor], seconds: float) -> float:

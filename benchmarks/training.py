@@ -80,10 +80,14 @@ def run(asked: argparse.Namespace, cores: int, load_before: float) -> None:
     preprocessing = build_preprocessing(config)
     if preprocessing.colour != "rgb":
         raise BenchmarkError("the rival's colour changes need colour=rgb")
+    pixels, described = training_pixels(asked.root, preprocessing.size)
+    if len(pixels) < config.batch_size:
+        raise BenchmarkError(f"batch_size= is above the {len(pixels):,} images there are")
     found = measure(
         config,
         preprocessing,
-        *training_pixels(asked.root, preprocessing.size),
+        pixels,
+        described,
         workers=(0, cores),
         rounds=asked.rounds or (QUICK_ROUNDS if asked.quick else ROUNDS),
         seconds=asked.seconds or (QUICK_SECONDS if asked.quick else SECONDS),
