@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from models.card import Preprocessing
 from models.critics import Critic
@@ -25,6 +26,21 @@ class Golden:
 
     images: Pixels
     outputs: Mapping[str, Tensor]
+
+
+def draw_golden(preprocessing: Preprocessing) -> Pixels:
+    """Draw the eight images: random colours, from coarse to fine, the same for every checkpoint.
+
+    They are drawn, not taken from the training images, because a checkpoint may be given away.
+    """
+    draw = torch.Generator().manual_seed(GOLDEN_IMAGES)
+    images = []
+    for number in range(GOLDEN_IMAGES):
+        side = 2 + number
+        colours = torch.rand(1, preprocessing.channels, side, side, generator=draw)
+        smooth = interpolate(colours, preprocessing.size, mode="bilinear", align_corners=True)
+        images.append((smooth[0] * 255).round().to(torch.uint8).permute(1, 2, 0))
+    return torch.stack(images)
 
 
 @torch.inference_mode()

@@ -22,6 +22,7 @@ from models.card import (
 from models.checkpoint import CheckpointError, save_checkpoint
 from models.critics import Critic
 from models.dim import DeepInfoMax
+from models.golden import draw_golden
 from models.inference import prepare
 from training.calibrate import Fitted, Role, calibration_of, fit_critics
 from training.config import (
@@ -42,7 +43,6 @@ from training.loop import Outcome, precision, train
 from training.progress import NotFiniteError, duration
 from training.runs import CHECKPOINT_FOLDER, RunError, lock_run, open_run
 
-GOLDEN_IMAGES = 8
 FEWEST_IMAGES = 8
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "safetensors")
 
@@ -102,12 +102,12 @@ def train_run(args: argparse.Namespace) -> int:
             return 0
         fitted = fit_served(args, config, model, images, preprocessing)
         card = describe_run(args, config, data, preprocessing, outcome, fitted, str(device))
-        golden = images.pixels[:GOLDEN_IMAGES].cpu()
         critics: dict[str, Critic] = {role: each.critic.cpu() for role, each in fitted.items()}
         folder = args.out / CHECKPOINT_FOLDER
-        save_checkpoint(folder, card, model.encoder.cpu(), critics, golden)
+        save_checkpoint(folder, card, model.encoder.cpu(), critics, draw_golden(preprocessing))
     print(f"Trained in {duration(outcome.seconds)}. The checkpoint is {folder}.")
-    print(f"Did it work?  python -m training evaluate --checkpoint {folder} --data {args.data}")
+    where = f"--data {args.data}" + (f" --root {args.root}" if args.data in NAMED_SETS else "")
+    print(f"Did it work?  python -m training evaluate --checkpoint {folder} {where}")
     print(f"Serve it:     python -m service serve --checkpoint {folder}")
     return 0
 
