@@ -18,7 +18,13 @@ def small_card(**changes: object) -> Card:
                 "name": "local_dot",
                 "arguments": {"sizes": [1, 2]},
                 "objective": "jsd",
-                "calibration": {"ece": 0.01, "ece_places": 0.02, "auc": 0.9, "pairs": 100, "description": "held out"},
+                "calibration": {
+                    "ece": 0.01,
+                    "ece_places": 0.02,
+                    "auc": 0.9,
+                    "pairs": 100,
+                    "description": "held out",
+                },
             }
         },
         "preprocessing": {"size": 32},
