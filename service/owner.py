@@ -24,6 +24,7 @@ IDLE_BEAT_S = 1.0
 GROW_AFTER = 16  # successful batches at a lowered cap before it doubles again
 MEMORY_ATTEMPTS = 3  # for an image alone
 RATE_WEIGHT = 0.1  # of the newest batch in the measured drain rate
+RATE_BATCHES = 8  # measured before the rate is believed: the first passes are slow
 TOO_LATE = "The deadline passed before the answer was there; X-Timeout-Ms may set a later one."
 
 Encode = Callable[[Pixels, frozenset[str]], Arrays]
@@ -56,7 +57,8 @@ class Owner:
         max_batch: int,
     ) -> None:
         self.cap = max_batch
-        self.rate = 0.0  # images a second
+        self.rate = 0.0  # images a second; 0 while too few batches were measured
+        self._images, self._seconds, self._batches = 0.0, 0.0, 0  # newest batches weigh most
         self._beat = time.monotonic()
         self._inbox: SimpleQueue[Work | None] = SimpleQueue()
         self._encode = encode
@@ -205,8 +207,11 @@ class Owner:
 
     def _measure(self, images: int, seconds: float) -> None:
         self._observer.batch(images, seconds)
-        rate = images / max(seconds, 1e-6)
-        self.rate += (rate - self.rate) * (RATE_WEIGHT if self.rate else 1.0)
+        self._images += images - RATE_WEIGHT * self._images
+        self._seconds += max(seconds, 1e-6) - RATE_WEIGHT * self._seconds
+        self._batches += 1
+        if self._batches >= RATE_BATCHES:
+            self.rate = self._images / self._seconds
         self._successes += 1
         if self.cap < self._max_batch and self._successes >= GROW_AFTER:
             self.cap, self._successes = min(self._max_batch, self.cap * 2), 0

@@ -22,6 +22,7 @@ from service.errors import (
     ServiceError,
 )
 from service.jobs import Job
+from service.owner import RATE_BATCHES
 from tests.fakes import MAGENTA, SIZE, ForgetfulEngine, GuiltyEngine, MeanEngine
 
 Y = frozenset(("y",))
@@ -222,6 +223,29 @@ def test_a_full_queue_refuses_with_whole_seconds_to_wait():
     with_batcher(engine, story, max_queue=4)
 
 
+async def measured(batcher: Batcher) -> None:
+    """Run as many batches as it takes for the drain rate to be known."""
+    for number in range(RATE_BATCHES):
+        await ask(batcher, images(number))
+
+
+def test_a_slow_first_pass_fills_no_queue():
+    """A cold model takes long once; nobody is refused for what one pass says of the rate."""
+    engine = MeanEngine()
+    passes = []
+
+    def cold(pixels, heads):
+        time.sleep(0 if passes else 0.2)
+        passes.append(len(pixels))
+        return MeanEngine.encode(engine, pixels, heads)
+
+    async def story(batcher: Batcher) -> None:
+        await ask(batcher, images(1))
+        await asyncio.gather(*ask_all(batcher, [images(number) for number in range(100)]))
+
+    with_batcher(type("Cold", (), {"encode": staticmethod(cold)}), story, max_queue_s=0.5)
+
+
 def test_a_queue_longer_than_the_deadline_refuses_at_once():
     engine = MeanEngine()
 
@@ -230,7 +254,7 @@ def test_a_queue_longer_than_the_deadline_refuses_at_once():
         return MeanEngine.encode(engine, pixels, heads)
 
     async def story(batcher: Batcher) -> None:
-        await ask(batcher, images(1))
+        await measured(batcher)
         waiting = submit(batcher, images(*range(40)))
         with pytest.raises(QueueFull, match="deadline"):  # 40 images at 20 a second take longer
             batcher.admit(1, Y, time.monotonic() + 0.5)
@@ -245,7 +269,7 @@ def test_a_queue_of_too_many_seconds_is_full():
     engine = MeanEngine()
 
     async def story(batcher: Batcher) -> None:
-        await ask(batcher, images(1))  # the drain rate is known from here on
+        await measured(batcher)
         first = await held(engine, batcher)
         with pytest.raises(QueueFull):
             batcher.admit(1, Y, time.monotonic() + PATIENCE_S)
