@@ -41,7 +41,7 @@ def facts(packages: tuple[str, ...], load_before: float) -> dict[str, str]:
     system = os.uname()
     load = f"{load_before:.2f} (1 minute) before the run"
     if load_before > BUSY * cores:
-        load += "; **the machine was not idle just before: treat these figures with care**"
+        load += "; **other programs were running: do not quote these figures**"
     versions = [f"{name} {version_of(name)}" for name in packages]
     return {
         "Machine": f"{processor()}, {cores} of {os.cpu_count()} cores used, {memory_gib:.0f} GiB",
