@@ -15,6 +15,14 @@ def head(title: str, command: str, facts: Mapping[str, str]) -> str:
     return "\n".join([f"# {title}", "", f"`{command}`", "", *lines])
 
 
+def page(
+    start: str, told: str, figures: str, spread: str, targets: Sequence[str], how: Sequence[str]
+) -> str:
+    """The whole report: head, the one sentence, the table and how to read it, targets, the way."""
+    lists = ["## Targets\n\n" + "\n".join(targets), "## How\n\n" + "\n".join(how)]
+    return "\n\n".join([start, told, figures, spread, *lists]) + "\n"
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; all columns but the first are numbers."""
     rule = ["---", *["---:"] * (len(columns) - 1)]

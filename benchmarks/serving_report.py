@@ -6,7 +6,7 @@ from statistics import median
 
 from benchmarks.contenders import Contender
 from benchmarks.load import Measured
-from benchmarks.report import head, rate, ratio, table, verdict
+from benchmarks.report import head, page, rate, ratio, table, verdict
 
 TIMES_RIVAL = 1.5  # requests a second at the most clients
 SLOWER_THAN_NAIVE_MS = 0.5  # median latency of one client
@@ -60,15 +60,9 @@ class Findings:
 
 def write(command: str, facts: Mapping[str, str], found: Findings) -> str:
     """The whole report as Markdown."""
-    parts = [
-        head("Serving on CPU: ours, a naive FastAPI endpoint, litserve", command, facts),
-        conclusion(found),
-        table(COLUMNS, rows(found)),
-        SPREAD,
-        "## Targets\n\n" + "\n".join(targets(found)),
-        "## How\n\n" + "\n".join(how(found)),
-    ]
-    return "\n\n".join(parts) + "\n"
+    start = head("Serving on CPU: ours, a naive FastAPI endpoint, litserve", command, facts)
+    figures = table(COLUMNS, rows(found))
+    return page(start, conclusion(found), figures, SPREAD, targets(found), how(found))
 
 
 def conclusion(found: Findings) -> str:

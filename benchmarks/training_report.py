@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.report import head, rate, ratio, table, verdict
+from benchmarks.report import head, page, rate, ratio, table, verdict
 from benchmarks.steps import SETTLING_STEPS, Resident
 
 SHARE = 0.95  # of the speed of the same step fed by a constant tensor
@@ -52,15 +52,11 @@ class Findings:
 
 def write(command: str, facts: Mapping[str, str], found: Findings) -> str:
     """The whole report as Markdown."""
-    parts = [
-        head("Training on CPU: our input pipeline, a DataLoader with torchvision", command, facts),
-        conclusion(found),
-        table(COLUMNS, rows(found)),
-        SPREAD,
-        "## Targets\n\n" + "\n".join(targets(found)),
-        "## How\n\n" + "\n".join(how(found)),
-    ]
-    return "\n\n".join(parts) + "\n"
+    start = head(
+        "Training on CPU: our input pipeline, a DataLoader with torchvision", command, facts
+    )
+    figures = table(COLUMNS, rows(found))
+    return page(start, conclusion(found), figures, SPREAD, targets(found), how(found))
 
 
 def conclusion(found: Findings) -> str:
