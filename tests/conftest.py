@@ -8,6 +8,7 @@ from pathlib import Path
 import jaxtyping
 import numpy as np
 import pytest
+from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SEED = 20181218
@@ -15,6 +16,10 @@ SEED = 20181218
 # Shapes in signatures are checked under pytest only. The hook works on modules imported after it;
 # pytest imports this file before any test, so neither package may be imported above this line.
 jaxtyping.install_import_hook(["models", "training"], "beartype.beartype")
+
+# No test looks at the clock, and a busy machine is not a failure.
+settings.register_profile("no_deadline", deadline=None)
+settings.load_profile("no_deadline")
 
 
 @pytest.fixture(scope="session")
