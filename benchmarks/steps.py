@@ -19,7 +19,8 @@ from benchmarks.rivals import loader
 from models.card import Preprocessing
 from models.preprocess import normalise
 from models.types import Images, Pixels
-from training.config import TrainConfig, build_model
+from training.building import build_model
+from training.config import TrainConfig
 from training.loop import adam, precision, seeded, train
 from training.views import draw_view
 
@@ -130,7 +131,7 @@ class BareStep:
         """One step on normalised images."""
         negatives = seeded(self._config, "negatives", self._taken)
         with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
-            loss, _, features = self.model(images, negatives)
+            loss, _, features = self.model(images, generator=negatives)
         self._bounds.zero_grad(set_to_none=True)
         loss.backward()
         self._bounds.step()

@@ -34,7 +34,8 @@ from benchmarks.steps import (
 from benchmarks.training_report import CONSTANT, Findings
 from models.card import Preprocessing
 from models.types import Pixels
-from training.config import ConfigError, TrainConfig, build_preprocessing, read_config
+from training.building import build_preprocessing
+from training.config import ConfigError, TrainConfig, read_config
 
 VIEWS = tuple(loader.VIEWS)
 ROUNDS, SECONDS = 5, 6.0

@@ -7,10 +7,11 @@ game is played on Y in prior space (models/prior.py), by steps of its own.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.critics import Critic
 from models.encoders import Encoder
+from models.method import Method
 from models.negatives import NEGATIVES
 from models.objectives import OBJECTIVES
 from models.prior import (
@@ -38,7 +39,7 @@ class DimTerms:
     prior_penalty: float = 1.0  # weight of the prior critic's gradient penalty
 
 
-class DeepInfoMax(nn.Module):
+class DeepInfoMax(Method):
     """An encoder with the critics that train it; a critic whose weight is 0 may be None."""
 
     def __init__(
@@ -68,12 +69,13 @@ class DeepInfoMax(nn.Module):
         self.prior_critic = prior_critic
 
     def forward(
-        self, images: Images, generator: torch.Generator | None = None
+        self, *views: Images, generator: torch.Generator | None = None
     ) -> tuple[Tensor, dict[str, Tensor], Features]:
         """Return the loss to minimise, its parts (bounds in nats) and the features.
 
         The prior critic takes part but must not be stepped by this loss: see `prior_loss`.
         """
+        (images,) = views
         features: Features = self.encoder(images)
         parts: dict[str, Tensor] = {}
         loss = features.y.new_zeros((), dtype=torch.float32)
@@ -99,8 +101,3 @@ class DeepInfoMax(nn.Module):
         sample = to_prior_space(features.y.float(), self.terms.prior)
         z = draw_prior(sample, self.terms.prior, generator)
         return critic_loss(self.prior_critic, z, sample, self.terms.prior_penalty)
-
-    def bound_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the encoder and of the mutual-information critics."""
-        parts = (self.encoder, self.local_critic, self.global_critic)
-        return [p for part in parts if part is not None for p in part.parameters()]

@@ -7,16 +7,12 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from models.card import Preprocessing
-from models.critics import CRITICS, Critic, build_critic
-from models.dim import DeepInfoMax, DimTerms
-from models.encoders import ENCODERS, Encoder, build_encoder
+from models.critics import CRITICS
+from models.encoders import ENCODERS
 from models.negatives import NEGATIVES
 from models.objectives import OBJECTIVES
-from models.prior import PriorCritic
 from models.registry import did_you_mean, look_up
 from training.views import VIEWS
 
@@ -29,6 +25,8 @@ class TrainConfig(BaseModel):
     """Everything that decides what a run learns. Its defaults are a good small run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    method: Literal["dim"] = "dim"
 
     # the encoder and what it sees
     encoder: str = "basic32x32"
@@ -128,74 +126,3 @@ def parse_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def build_preprocessing(config: TrainConfig) -> Preprocessing:
-    """The preprocessing of this run's images, at the encoder's size, to [-1, 1]."""
-    size = build_encoder_on_meta(config).image_size
-    return Preprocessing(size=size, colour=config.colour, resize=config.resize)
-
-
-def build_config_encoder(config: TrainConfig) -> Encoder:
-    """The encoder, freshly initialised from the global random state."""
-    channels = 1 if config.colour == "grey" else 3
-    return build_encoder(config.encoder, summary_dim=config.summary_dim, image_channels=channels)
-
-
-def build_model(config: TrainConfig) -> DeepInfoMax:
-    """The encoder with the critics whose weight is above 0, freshly initialised."""
-    terms = DimTerms(
-        objective=config.objective,
-        negatives=config.negatives,
-        alpha=config.alpha,
-        beta=config.beta,
-        gamma=config.gamma,
-        prior=config.prior,
-        prior_penalty=config.prior_penalty,
-    )
-    encoder = build_config_encoder(config)
-    return DeepInfoMax(
-        encoder,
-        terms,
-        local_critic=training_critic(config, "local", encoder) if config.beta else None,
-        global_critic=training_critic(config, "global", encoder) if config.alpha else None,
-        prior_critic=PriorCritic(config.summary_dim) if config.gamma else None,
-    )
-
-
-def training_critic(
-    config: TrainConfig, role: Literal["local", "global"], encoder: Encoder
-) -> Critic:
-    """The critic of that role that trains the encoder."""
-    name, units = getattr(config, f"{role}_critic"), getattr(config, f"{role}_units")
-    return configured_critic(config, name, units, encoder)
-
-
-def served_critics(
-    config: TrainConfig, encoder: Encoder
-) -> dict[Literal["local", "global"], Critic]:
-    """The JSD critics to be fitted on the frozen encoder and served."""
-    local = (config.served_local_critic, config.served_local_units)
-    global_ = (config.served_global_critic, config.served_global_units)
-    return {
-        "local": configured_critic(config, *local, encoder),
-        "global": configured_critic(config, *global_, encoder),
-    }
-
-
-def configured_critic(config: TrainConfig, name: str, units: int, encoder: Encoder) -> Critic:
-    """A critic for this encoder; encode-and-dot critics take the configured scale."""
-    arguments: dict[str, Any] = {
-        "summary_dim": encoder.summary_dim,
-        "map_shape": encoder.map_shape,
-        "units": units,
-    }
-    if name.endswith("_dot"):
-        arguments["scale"] = config.scale
-    return build_critic(name, **arguments)
-
-
-def build_encoder_on_meta(config: TrainConfig) -> Encoder:
-    """The encoder without memory or random draws, to ask for its shapes."""
-    with torch.device("meta"):
-        return build_config_encoder(config)

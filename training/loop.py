@@ -19,13 +19,13 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from models.card import Preprocessing
-from models.dim import DeepInfoMax
+from models.method import Method
 from models.preprocess import normalise
 from models.types import Pixels
 from training.config import TrainConfig
 from training.progress import Journal
 from training.runs import load_resume, save_resume, trim_log
-from training.views import draw_view
+from training.views import draw_views
 
 LOG_EVERY_STEPS = 50
 SAVE_EVERY_S = 120.0
@@ -45,7 +45,7 @@ class Outcome:
 
 def train(  # noqa: PLR0915 - the story of a step reads best in one piece
     config: TrainConfig,
-    model: DeepInfoMax,
+    model: Method,
     pixels: Pixels,
     preprocessing: Preprocessing,
     out: Path,
@@ -84,13 +84,14 @@ def train(  # noqa: PLR0915 - the story of a step reads best in one piece
                 order = torch.randperm(len(pixels), generator=seeded(config, "order", epoch))
             rows: Int64[Tensor, " batch"] = order[place * batch_size :][:batch_size].to(device)
 
-            batch = draw_view(config.views, pixels[rows], seeded(config, "views", step, device))
-            images = normalise(batch, preprocessing)
+            drawn = seeded(config, "views", step, device)
+            views = draw_views(config.views, model.num_views, pixels[rows], drawn)
+            images = [normalise(view, preprocessing) for view in views]
             for group in bounds.param_groups:
                 group["lr"] = learning_rate(config, step, total)
 
             with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-                loss, parts, features = model(images, seeded(config, "negatives", step))
+                loss, parts, features = model(*images, generator=seeded(config, "negatives", step))
             bounds.zero_grad(set_to_none=True)
             loss.backward()
             bounds.step()

@@ -21,19 +21,17 @@ from models.card import (
 )
 from models.checkpoint import CheckpointError, save_checkpoint
 from models.critics import Critic
-from models.dim import DeepInfoMax
 from models.golden import draw_golden
 from models.inference import prepare
-from training.calibrate import Fitted, Role, calibration_of, fit_critics
-from training.config import (
-    ConfigError,
-    TrainConfig,
+from models.method import Method
+from training.building import (
     build_encoder_on_meta,
     build_model,
     build_preprocessing,
-    read_config,
     served_critics,
 )
+from training.calibrate import Fitted, Role, calibration_of, fit_critics
+from training.config import ConfigError, TrainConfig, read_config
 from training.data import load_images
 from training.datasets import DEFAULT_ROOT, NAMED_SETS
 from training.devices import DEVICES, choose_device
@@ -115,7 +113,7 @@ def train_run(args: argparse.Namespace) -> int:
 def fit_served(
     args: argparse.Namespace,
     config: TrainConfig,
-    model: DeepInfoMax,
+    model: Method,
     images: ImageSet,
     preprocessing: Preprocessing,
 ) -> dict[Role, Fitted]:
@@ -208,9 +206,7 @@ def describe_run(
     )
 
 
-def describe(
-    config: TrainConfig, model: DeepInfoMax, images: ImageSet, device: torch.device
-) -> str:
+def describe(config: TrainConfig, model: Method, images: ImageSet, device: torch.device) -> str:
     """What is about to happen, before the first step."""
     million = sum(p.numel() for p in model.encoder.parameters()) / 1e6
     steps = config.epochs * (len(images) // min(config.batch_size, len(images)))

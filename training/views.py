@@ -31,6 +31,11 @@ def draw_view(name: str, pixels: Pixels, generator: Generator) -> Pixels:
     return look_up("view", VIEWS, name)(pixels, generator)
 
 
+def draw_views(name: str, count: int, pixels: Pixels, generator: Generator) -> list[Pixels]:
+    """`count` views of each image, each with draws of its own."""
+    return [draw_view(name, pixels, generator) for _ in range(count)]
+
+
 def none(pixels: Pixels, generator: Generator) -> Pixels:  # noqa: ARG001 - the table's signature
     """The images as they are: how the DIM paper trains on CIFAR."""
     return pixels

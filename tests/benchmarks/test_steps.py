@@ -7,7 +7,8 @@ import torch
 
 from benchmarks.rivals.loader import batches
 from benchmarks.steps import CPU, BareStep, resident_batches
-from training.config import build_model, build_preprocessing, make_config
+from training.building import build_model, build_preprocessing
+from training.config import make_config
 from training.loop import train
 
 SMALL = {"batch_size": 4, "local_units": 4, "schedule": "constant", "precision": "fp32"}

@@ -70,7 +70,7 @@ def test_raising_a_bound_lowers_the_loss(part):
 def test_the_parts_are_the_objective_of_the_negatives_scores(objective, negatives):
     terms = {"objective": objective, "negatives": negatives, "alpha": 1.0, "gamma": 1.0}
     model = a_model(**terms).eval()
-    _, parts, features = model(images(), torch.Generator().manual_seed(4))
+    _, parts, features = model(images(), generator=torch.Generator().manual_seed(4))
     generator = torch.Generator().manual_seed(4)  # global first, then local
     for name, critic in (("global", model.global_critic), ("local", model.local_critic)):
         scores = NEGATIVES[negatives](critic, features.y, features.map, generator)
@@ -169,8 +169,8 @@ def test_the_prior_critics_step_tells_the_prior_from_the_summary():
 @pytest.mark.parametrize("negatives", sorted(NEGATIVES))
 def test_a_generator_makes_a_pass_reproducible(negatives):
     model, batch = a_model(negatives=negatives).eval(), images()
-    first, _, _ = model(batch, torch.Generator().manual_seed(1))
-    second, _, _ = model(batch, torch.Generator().manual_seed(1))
+    first, _, _ = model(batch, generator=torch.Generator().manual_seed(1))
+    second, _, _ = model(batch, generator=torch.Generator().manual_seed(1))
     assert torch.equal(first, second)
 
 

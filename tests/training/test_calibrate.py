@@ -11,6 +11,7 @@ from models.card import Preprocessing
 from models.critics import CRITICS, build_critic
 from models.encoders import Encoder
 from models.types import Features, Images
+from training.building import served_critics
 from training.calibrate import (
     FACTORS,
     LabelledPairs,
@@ -21,7 +22,7 @@ from training.calibrate import (
     fit_critics,
     set_aside,
 )
-from training.config import TrainConfig, served_critics
+from training.config import TrainConfig
 
 
 def test_the_calibration_error_equals_a_plain_loop() -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from training.config import ConfigError, TrainConfig, build_model, build_preprocessing, read_config
+from training.building import build_model, build_preprocessing
+from training.config import ConfigError, TrainConfig, read_config
 
 
 def test_words_override_the_recipe_and_the_recipe_the_defaults(tmp_path: Path) -> None:

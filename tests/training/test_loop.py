@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from training.config import TrainConfig, build_model, build_preprocessing
+from training.building import build_model, build_preprocessing
+from training.config import TrainConfig
 from training.loop import Outcome, learning_rate, train
 from training.progress import NotFiniteError
 from training.runs import LOG_FILE, RESUME_FILE
