@@ -54,7 +54,7 @@ def _probes(plan: Plan) -> str:
     else:
         found = f"{layers}; linear: one Linear; both on {scaled}, {how}"
     if plan.seeds > 1:
-        found += f" Probes are trained from {plan.seeds} seeds: mean and standard deviation (n - 1)."
+        found += f" From {plan.seeds} seeds each: mean and standard deviation (n - 1)."
     return found
 
 
