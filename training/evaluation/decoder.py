@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -55,8 +55,8 @@ class Decoder(nn.Module):
 
 
 def reconstruction(
-    train: tuple[Pixels, Summaries],
-    test: tuple[Pixels, Summaries],
+    train: tuple[UInt8[Tensor, "train height width channels"], Float[Tensor, "train dim"]],
+    test: tuple[UInt8[Tensor, "test height width channels"], Float[Tensor, "test dim"]],
     settings: FitSettings,
     progress: Callable[[int, int], None] | None = None,
 ) -> float:

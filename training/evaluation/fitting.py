@@ -19,7 +19,7 @@ CHECKS = 10  # how often the network is judged on the way
 SET_ASIDE, MOST_SET_ASIDE = 0.1, 5_000  # share of the training images, and at most so many
 FEWEST_IMAGES = 4
 
-Rows = Int64[Tensor, " rows"]
+Rows = Int64[Tensor, " _"]  # numbers of images; each of its own length
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ LARGEST_SIDE = 32  # larger images are averaged down, which can only lower the b
 AVERAGE_RATE = 0.01  # of the moving average in the gradient's denominator
 ROWS_AT_ONCE = 500
 
-Scores = Float[Tensor, "images_I images_J"]
 Prepare = Callable[[Tensor], Images]  # rows of the pixels become the critic's input
 
 
@@ -62,15 +61,19 @@ class PairCritic(nn.Module):
         )
         self.scale = 1 / math.sqrt(units)
 
-    def forward(self, images: Images, y: Summaries) -> Scores:
+    def forward(
+        self,
+        images: Float[Tensor, "images_J channels height width"],
+        y: Float[Tensor, "images_I dim"],
+    ) -> Float[Tensor, "images_I images_J"]:
         """Scores of every Y (rows) with every image (columns)."""
         scores: Tensor = self.summary(y) @ self.image(images).T
         return scores.float() * self.scale
 
 
 def mine(
-    train: tuple[Tensor, Summaries],
-    test: tuple[Tensor, Summaries],
+    train: tuple[Tensor, Float[Tensor, "train dim"]],
+    test: tuple[Tensor, Float[Tensor, "test dim"]],
     prepare: Prepare,
     settings: FitSettings,
     progress: Callable[[int, int], None] | None = None,
@@ -138,7 +141,7 @@ def dv_of_all_pairs(critic: PairCritic, prepare: Prepare, pixels: Tensor, y: Sum
     return float(torch.cat(joint).mean() - log_mean)
 
 
-def shrunk(images: Images) -> Images:
+def shrunk(images: Images) -> Float[Tensor, "images channels rows columns"]:
     """Images of at most 32 pixels a side: a function of the image holds no more information."""
     if images.shape[2] <= LARGEST_SIDE:
         return images

@@ -26,8 +26,8 @@ SHUFFLES = 10  # product draws of every image when the bound is taken
 
 
 def neural_dependency(
-    train: Summaries,
-    test: Summaries,
+    train: Float[Tensor, "train dim"],
+    test: Float[Tensor, "test dim"],
     settings: FitSettings,
     progress: Callable[[int, int], None] | None = None,
 ) -> float:
@@ -65,7 +65,11 @@ def _bound(critic: PriorCritic, y: Summaries) -> float:
     return float(dv(_scores(critic, y, product)))
 
 
-def _scores(critic: PriorCritic, joint: Summaries, product: Summaries) -> Scores:
+def _scores(
+    critic: PriorCritic,
+    joint: Float[Tensor, "images dim"],
+    product: Float[Tensor, "draws dim"],
+) -> Scores:
     """As the objectives take them: one place, and the product's draws shared out to the images."""
     negative: Float[Tensor, " draws"] = critic(product)
     return Scores(critic(joint)[:, None], negative.reshape(len(joint), -1, 1))

@@ -39,7 +39,7 @@ def ms_ssim(one: Unit, other: Unit) -> Float[Tensor, " images"]:
     return result.mean(dim=1)
 
 
-def enlarged(images: Unit) -> Unit:
+def enlarged(images: Unit) -> Float[Tensor, "images channels rows columns"]:
     """The images with their smaller side at 176 pixels, or as they are if that large."""
     side = min(images.shape[2:])
     if side >= SMALLEST_SIDE:
