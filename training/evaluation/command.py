@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="quick",
         help="quick: 200-unit and linear probe, kNN; paper: the paper's 200-unit probe to the "
         "letter, linear SVM, mutual information, dependence of Y's dimensions, MS-SSIM of a "
-        "decoder (an hour or more without a GPU); all: both, and retrieval (default: %(default)s)",
+        "decoder (takes several times as long); all: both, and retrieval (default: %(default)s)",
     )
     parser.add_argument(
         "--seeds",
