@@ -42,11 +42,11 @@ class Display:
             self.bars.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """Show that `done` of `total` are done."""
+        """Show that `done` of `total` are done; a bar that is full goes away."""
         if self.bars is not None:
             if what not in self.tasks:
                 self.tasks[what] = self.bars.add_task(what, total=total)
-            self.bars.update(self.tasks[what], completed=done)
+            self.bars.update(self.tasks[what], completed=done, visible=done < total)
         else:
             now = time.monotonic()
             began, before = self.began.setdefault(what, (now, done))

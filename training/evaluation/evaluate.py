@@ -67,8 +67,9 @@ def evaluate(
     )
     plan = make_plan(request, images)
     dims = dims_of(loaded.encoder, images, loaded.card)
-    counts = {COMPONENTS, dims["y"]}
-    pace = Pace(progress, whole_cost(dims, counts, images, plan))
+    most = min(len(images.train), images.train[0].numel())  # components there are
+    counts = {min(COMPONENTS, most), min(dims["y"], most)}
+    pace = Pace(progress, whole_cost(dims, counts, min(dims["y"], most), images, plan))
     bench = Bench(images, loaded.card.preprocessing, plan, device, pace)
     results = Results()
     for name, encoder in (
@@ -77,7 +78,7 @@ def evaluate(
     ):
         for vectors in encoder_vectors(name, encoder, dims["conv"], bench):
             results.add(vectors, bench)
-    for vectors in pixel_vectors(counts, dims["y"], bench):
+    for vectors in pixel_vectors(counts, min(dims["y"], most), bench):
         results.add(vectors, bench)
     return EvaluationCard(
         protocol=protocol(images, plan),
@@ -114,19 +115,18 @@ def encoder_vectors(name: str, encoder: Encoder, conv_dim: int, bench: Bench) ->
         )
 
 
-def pixel_vectors(counts: set[int], summary_dim: int, bench: Bench) -> Iterator[Vectors]:
-    """The columns of PCA of the pixels, for each number of components."""
+def pixel_vectors(counts: set[int], of_summary: int, bench: Bench) -> Iterator[Vectors]:
+    """The columns of PCA of the pixels, for each number of components; one is as many as y has."""
     train, test = principal_components(
         bench.images.train, bench.images.test, max(counts), bench.device
     )
-    most = train.shape[1]
-    for count in sorted({min(count, most) for count in counts}):
+    for count in sorted(counts):
         yield Vectors(
             "pixels_pca",
             "pixels",
             train[:, :count].clone(),
             test[:, :count].clone(),
-            is_summary=count == min(summary_dim, most),
+            is_summary=count == of_summary,
             note=f"{count} components",
         )
 

@@ -64,11 +64,15 @@ def cost(part: str, dim: int, images: LabelledImages, plan: Plan) -> float:
 
 
 def whole_cost(
-    dims: dict[str, int], components: set[int], images: LabelledImages, plan: Plan
+    dims: dict[str, int],
+    components: set[int],
+    of_summary: int,
+    images: LabelledImages,
+    plan: Plan,
 ) -> float:
     """All parts of a plan: on two encoders' conv, fc and y, and on the components of the pixels."""
     columns = [(dim, name == "y") for name, dim in dims.items()] * 2
-    columns += [(count, count == dims["y"]) for count in components]
+    columns += [(count, count == of_summary) for count in components]
     return 2 * cost("encode", dims["conv"], images, plan) + sum(
         cost(part, dim, images, plan)
         for dim, is_summary in columns
