@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from models.objectives import dv
-from models.types import Scores
 from training.evaluation.fitting import FitSettings
-from training.evaluation.mine import PairCritic, dv_of_all_pairs, ema_surrogate, mine, shrunk
+from training.evaluation.mine import PairCritic, dv_of_all_pairs, information_in_y, shrunk, split
 from training.evaluation.ndm import neural_dependency, shuffled
 
 FAST = FitSettings(steps=100, batch_size=128, learning_rate=1e-3)
@@ -35,7 +34,7 @@ def test_information_is_the_entropy_of_what_image_and_y_have_in_common():
     pixels, kind = patterns(4_000)
     y = torch.randn(8, 5)[kind] + 0.02 * torch.randn(4_000, 5)
     train, test = (pixels[:3000], y[:3000]), (pixels[3000:], y[3000:])
-    found = mine(train, test, as_images, LONGER)
+    found = information_in_y(train, test, as_images, LONGER)
     assert found == pytest.approx(math.log(8), abs=0.12)
 
 
@@ -43,7 +42,7 @@ def test_there_is_no_information_in_a_y_of_other_images():
     pixels, kind = patterns(1_500)
     y = torch.randn(8, 5)[kind[torch.randperm(1_500)]]
     train, test = (pixels[:1000], y[:1000]), (pixels[1000:], y[1000:])
-    assert abs(mine(train, test, as_images, FAST)) < 0.05
+    assert abs(information_in_y(train, test, as_images, FAST)) < 0.05
 
 
 def test_the_bound_over_all_pairs_is_that_of_a_loop(monkeypatch):
@@ -60,33 +59,14 @@ def test_the_bound_over_all_pairs_is_that_of_a_loop(monkeypatch):
         expected = sum(joint) / 11 - math.log(sum(map(math.exp, product)) / 110)
         scores = critic(as_images(pixels), y)
     assert found == pytest.approx(expected, abs=1e-5)
-    off = scores[~torch.eye(11, dtype=torch.bool)].reshape(11, 10, 1)
-    assert found == pytest.approx(float(dv(Scores(scores.diagonal()[:, None], off))), abs=1e-5)
+    assert found == pytest.approx(float(dv(split(scores))), abs=1e-5)
 
 
-def test_the_surrogate_has_the_gradient_with_a_moving_average_below():
-    scores = torch.randn(5, 5)
-    log_average, average = None, None
-    for step in range(3):
-        given = (scores + 0.5 * step).requires_grad_()
-        surrogate, log_average = ema_surrogate(given, log_average, rate=0.1)
-        (gradient,) = torch.autograd.grad(surrogate, given)
-        values = given.tolist()
-        mean = sum(math.exp(values[i][j]) for i in range(5) for j in range(5) if i != j) / 20
-        average = mean if average is None else 0.9 * average + 0.1 * mean
-        assert log_average.exp().item() == pytest.approx(average, rel=1e-5)
-        for i in range(5):
-            for j in range(5):
-                expected = 1 / 5 if i == j else -math.exp(values[i][j]) / 20 / average
-                assert gradient[i, j].item() == pytest.approx(expected, rel=1e-4)
-
-
-def test_the_average_is_no_part_of_the_gradient_and_large_scores_stay_finite():
-    scores = (200 + torch.randn(4, 4)).requires_grad_()
-    surrogate, log_average = ema_surrogate(scores, torch.tensor(10.0))
-    surrogate.backward()
-    assert not log_average.requires_grad
-    assert bool(scores.grad.isfinite().all())
+def test_the_joint_is_the_diagonal_and_the_rest_the_product():
+    scores = split(torch.arange(9.0).reshape(3, 3))
+    assert scores.positive.flatten().tolist() == [0, 4, 8]
+    assert scores.negative.flatten().tolist() == [1, 2, 3, 5, 6, 7]
+    assert scores.negative.shape == (3, 2, 1)
 
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 32), (3, 5), (1, 1)])

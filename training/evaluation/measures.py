@@ -11,7 +11,7 @@ from models.types import Images
 from training.evaluation.bench import Bench, Vectors
 from training.evaluation.decoder import reconstruction
 from training.evaluation.duplicates import find_duplicates
-from training.evaluation.mine import mine
+from training.evaluation.mine import information_in_y
 from training.evaluation.ndm import neural_dependency
 from training.evaluation.plan import SUMMARY_PARTS
 from training.evaluation.retrieval import retrieve
@@ -43,7 +43,7 @@ def _mine(vectors: Vectors, bench: Bench, tell: Tell) -> Numbers:
 
     train = bench.images.train, vectors.train
     test = bench.images.test, vectors.test
-    return {"mine": mine(train, test, prepare, bench.plan.fit, tell)}
+    return {"mine": information_in_y(train, test, prepare, bench.plan.fit, tell)}
 
 
 def _ndm(vectors: Vectors, bench: Bench, tell: Tell) -> Numbers:

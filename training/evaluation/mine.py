@@ -21,8 +21,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.objectives import bounded_exp
-from models.types import Images, Summaries
+from models.mine import NOTHING_AVERAGED, mine
+from models.types import Images, Scores, Summaries
 from training.evaluation.fitting import SEED, FitSettings, fit, set_aside
 
 UNITS = 256
@@ -71,7 +71,7 @@ class PairCritic(nn.Module):
         return scores.float() * self.scale
 
 
-def mine(
+def information_in_y(
     train: tuple[Tensor, Float[Tensor, "train dim"]],
     test: tuple[Tensor, Float[Tensor, "test dim"]],
     prepare: Prepare,
@@ -91,12 +91,12 @@ def mine(
         first = shrunk(prepare(train[0][:1]))
         critic = PairCritic(first.shape[1], first.shape[2], y.shape[1]).to(device)
         rows, held = set_aside(len(y))
-        average: Tensor | None = None
+        log_average = torch.tensor(NOTHING_AVERAGED, device=device)
 
         def loss(batch: Tensor) -> Tensor:
-            nonlocal average
+            nonlocal log_average
             scores = critic(shrunk(prepare(train[0][batch])), y[batch.to(device)])
-            surrogate, average = ema_surrogate(scores, average)
+            surrogate, log_average = mine(split(scores), log_average, AVERAGE_RATE)
             return -surrogate
 
         def goodness() -> float:
@@ -107,22 +107,10 @@ def mine(
             return dv_of_all_pairs(critic, prepare, test[0], test_y)
 
 
-def ema_surrogate(
-    scores: Float[Tensor, "images images"],
-    log_average: Float[Tensor, ""] | None,
-    rate: float = AVERAGE_RATE,
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """MINE's bias-corrected objective (section 3.2): what to maximise, and the new log average.
-
-    The diagonal is the joint. ma <- (1 - rate) ma + rate mean(e^T), kept as its logarithm; the
-    surrogate mean(T) - mean(e^T) / ma has the corrected gradient and is itself no bound.
-    """
-    log_mean = _off_diagonal(scores).logsumexp(0) - math.log(len(scores) * (len(scores) - 1))
-    fresh = log_mean.detach()
-    if log_average is None:
-        log_average = fresh
-    log_average = torch.logaddexp(log_average + math.log1p(-rate), fresh + math.log(rate))
-    return scores.diagonal().mean() - bounded_exp(log_mean - log_average), log_average
+def split(scores: Float[Tensor, "images images"]) -> Scores:
+    """A matrix of all pairs as the objectives take it: the diagonal is the joint, one place."""
+    others = ~torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    return Scores(scores.diagonal()[:, None], scores[others].reshape(len(scores), -1, 1))
 
 
 def dv_of_all_pairs(critic: PairCritic, prepare: Prepare, pixels: Tensor, y: Summaries) -> float:
@@ -146,7 +134,3 @@ def shrunk(images: Images) -> Float[Tensor, "images channels rows columns"]:
     if images.shape[2] <= LARGEST_SIDE:
         return images
     return F.adaptive_avg_pool2d(images, LARGEST_SIDE)
-
-
-def _off_diagonal(scores: Float[Tensor, "images images"]) -> Float[Tensor, " pairs"]:
-    return scores[~torch.eye(len(scores), dtype=torch.bool, device=scores.device)]
