@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from models.mine import NOTHING_AVERAGED, mine
 from models.objectives import dv
 from training.evaluation.fitting import FitSettings
 from training.evaluation.mine import PairCritic, dv_of_all_pairs, information_in_y, shrunk, split
@@ -67,6 +68,23 @@ def test_the_joint_is_the_diagonal_and_the_rest_the_product():
     assert scores.positive.flatten().tolist() == [0, 4, 8]
     assert scores.negative.flatten().tolist() == [1, 2, 3, 5, 6, 7]
     assert scores.negative.shape == (3, 2, 1)
+
+
+def test_the_critic_learns_by_the_gradient_with_a_moving_average_below():
+    scores = torch.randn(5, 5)
+    log_average, average = torch.tensor(NOTHING_AVERAGED), None
+    for step in range(3):
+        given = (scores + 0.5 * step).requires_grad_()
+        surrogate, log_average = mine(split(given), log_average, rate=0.1)
+        (gradient,) = torch.autograd.grad(surrogate, given)
+        values = given.tolist()
+        mean = sum(math.exp(values[i][j]) for i in range(5) for j in range(5) if i != j) / 20
+        average = mean if average is None else 0.9 * average + 0.1 * mean
+        assert log_average.exp().item() == pytest.approx(average, rel=1e-5)
+        for i in range(5):
+            for j in range(5):
+                expected = 1 / 5 if i == j else -math.exp(values[i][j]) / 20 / average
+                assert gradient[i, j].item() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 32), (3, 5), (1, 1)])
