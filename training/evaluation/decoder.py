@@ -21,7 +21,6 @@ from training.evaluation.similarity import ms_ssim
 WIDEST = 256
 SMALLEST_MAP = 4  # the side that the decoder starts from, or up to twice as large
 ROWS_AT_ONCE = 100
-LEARNING_RATE = 1e-3
 
 Drawn = Float[Tensor, "images channels height width"]  # values in [0, 1]
 
