@@ -220,6 +220,20 @@ def test_a_request_that_does_not_fit_the_images_is_told(
     assert read_card(tmp_path / "checkpoint").evaluation is None
 
 
+def test_groups_without_two_images_are_told_before_anything_is_encoded(tmp_path, pictures):
+    names = [path.relative_to(pictures) for path in sorted(pictures.rglob("*.png"))]
+    (tmp_path / "alone.csv").write_text("path,group\n" + "".join(f"{n},{n}\n" for n in names))
+    told = []
+    with pytest.raises(DataError, match="no two images share one"):
+        measured(
+            tmp_path,
+            pictures,
+            Request(groups=tmp_path / "alone.csv"),
+            lambda what, *_: told.append(what),
+        )
+    assert WHOLE not in told
+
+
 def test_too_few_images_for_a_critic_are_told_before_anything_is_trained(tmp_path):
     trained().save(tmp_path / "checkpoint")
     two_classes(tmp_path / "pictures", 1, "train")
