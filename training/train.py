@@ -31,15 +31,18 @@ from training.building import (
     served_critics,
 )
 from training.calibrate import Fitted, Role, calibration_of, fit_critics
+from training.choices import epochs_in_steps, settle
 from training.config import ConfigError, TrainConfig, read_config
 from training.data import load_images
 from training.datasets import DEFAULT_ROOT, NAMED_SETS
 from training.devices import DEVICES, choose_device
 from training.display import Display
 from training.images import DataError, ImageSet
-from training.loop import Outcome, precision, train
+from training.loop import Outcome, train
 from training.progress import NotFiniteError, duration
 from training.runs import CHECKPOINT_FOLDER, RunError, lock_run, open_run
+from training.source import Resident
+from training.step import precision
 
 FEWEST_IMAGES = 8
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "safetensors")
@@ -94,7 +97,11 @@ def train_run(args: argparse.Namespace) -> int:
         model = build_model(config)
         print(describe(config, model, images, device), flush=True)
         images = replace(images, pixels=images.pixels.to(device))
-        outcome = train(config, model, images.pixels, preprocessing, args.out, device=device)
+        source = Resident(images.pixels)
+        choices = settle(config, model, source, preprocessing, args.out, device=device, tell=print)
+        outcome = train(
+            config, model, source, preprocessing, args.out, device=device, choices=choices
+        )
         if not outcome.finished:
             print(f"Stopped after step {outcome.steps}; the same command goes on from there.")
             return 0
@@ -202,13 +209,15 @@ def describe_run(
 def describe(config: TrainConfig, model: Method, images: ImageSet, device: torch.device) -> str:
     """What is about to happen, before the first step."""
     million = sum(p.numel() for p in model.encoder.parameters()) / 1e6
-    steps = config.epochs * (len(images) // min(config.batch_size, len(images)))
+    steps = epochs_in_steps(config, len(images))
+    length = f"{config.epochs} epochs = {steps:,} steps"
+    if config.budget_minutes:
+        length = f"as many steps as fit into {duration(60 * config.budget_minutes)}"
     skipped = f", {images.skipped} skipped" if images.skipped else ""
     return (
         f"Training {config.encoder} ({million:.2f} M parameters) on {len(images):,} images of"
-        f" {images.name} ({images.origin}{skipped}), {config.method}"
-        f" with {objective_card(config).name},"
-        f" {config.epochs} epochs = {steps:,} steps, {precision(config, device)} on {device}."
+        f" {images.name} ({images.origin}{skipped}), {config.method} with"
+        f" {objective_card(config).name}, {length}, {precision(config, device)} on {device}."
     )
 
 
