@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 from models.amdim import Amdim
 from training.building import build_model, build_preprocessing, objective_card, served_critics
 from training.config import ConfigError, TrainConfig, make_config, read_config
-from training.loop import Outcome, learning_rate, train
+from training.loop import Outcome, train
 from training.runs import LOG_FILE, RESUME_FILE
+from training.source import Resident
+from training.step import learning_rate
 
 TINY: dict[str, Any] = {
     "method": "amdim",
@@ -44,7 +46,7 @@ def run(out: Path, stop_after_steps: int | None = None, **changes: Any) -> Outco
     return train(
         config,
         model,
-        pixels,
+        Resident(pixels),
         build_preprocessing(config),
         out,
         device=torch.device("cpu"),
