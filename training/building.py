@@ -12,7 +12,7 @@ from models.dim import DeepInfoMax, DimTerms
 from models.encoders import Encoder, build_encoder
 from models.method import Method
 from models.prior import PriorCritic
-from training.config import TrainConfig
+from training.config import ConfigError, TrainConfig
 from training.keys import encoder_keys
 
 
@@ -23,10 +23,17 @@ def build_preprocessing(config: TrainConfig) -> Preprocessing:
 
 
 def build_config_encoder(config: TrainConfig) -> Encoder:
-    """The encoder, freshly initialised from the global random state."""
+    """The encoder, freshly initialised from the global random state.
+
+    Raises ConfigError for sizes that it cannot be built with.
+    """
     channels = 1 if config.colour == "grey" else 3
-    sizes = {key: getattr(config, key) for key in encoder_keys(config.encoder)}
-    return build_encoder(config.encoder, image_channels=channels, **sizes)
+    given = {key: getattr(config, key) for key in encoder_keys(config.encoder)}
+    sizes = {key: value for key, value in given.items() if value is not None}
+    try:
+        return build_encoder(config.encoder, image_channels=channels, **sizes)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def build_model(config: TrainConfig) -> Method:
