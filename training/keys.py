@@ -17,6 +17,8 @@ METHOD_KEYS: Mapping[str, tuple[str, ...]] = {
     "dim": (
         *("objective", "negatives", "alpha", "beta", "gamma", "prior", "prior_penalty"),
         *("local_critic", "local_units", "global_critic", "global_units"),
+        *("coordinates", "relative_coordinates", "coordinate_units", "occlusion"),
+        *("num_globals", "dv_ema"),
     ),
     "amdim": ("clip", "regulariser", "norm", "use_bn"),
 }
