@@ -104,13 +104,16 @@ class CriticCard(Component):
 
 
 class ObjectiveCard(_Value):
-    """The objective that trained the encoder: its bound, negatives and DIM's three weights."""
+    """The objective that trained the encoder: its bound, negatives and DIM's three weights.
+
+    A weight is None, and the name "unknown", where imported files do not say.
+    """
 
     name: str
     negatives: str
-    alpha: float
-    beta: float
-    gamma: float
+    alpha: float | None
+    beta: float | None
+    gamma: float | None
     prior: str | None
 
 
@@ -124,7 +127,10 @@ class DataCard(_Value):
 
 
 class TrainingCard(_Value):
-    """The facts of the training run; `seconds` is wall-clock time of training alone."""
+    """The facts of the training run; `seconds` is wall-clock time of training alone.
+
+    Steps, images and seconds count what was done here: none, where the card has an `origin`.
+    """
 
     steps: Count
     images_seen: Count
@@ -174,6 +180,9 @@ class EvaluationCard(_Value):
 class Card(_Value):
     """Everything a checkpoint says of itself; `files` maps a file's name to its sha256.
 
+    `origin` says where weights come from that were not trained here; `data` are then the images
+    its critics were fitted on, if any.
+
     `files` names the weights and the golden file and is filled when the checkpoint is saved. The
     card cannot hash itself: its own safety is that it is strict, and that the golden outputs, which
     are hashed, only come out of the encoder, critics and preprocessing it describes.
@@ -188,6 +197,7 @@ class Card(_Value):
     objective: ObjectiveCard
     data: DataCard
     training: TrainingCard
+    origin: str | None = None
     evaluation: EvaluationCard | None = None
     weights_dtype: Literal["float32", "float16"] = "float32"
     files: dict[str, Sha256] = {}

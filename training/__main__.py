@@ -1,4 +1,4 @@
-"""`python -m training`: train, evaluate, embed, check."""
+"""`python -m training`: train, evaluate, embed, check, import."""
 
 import argparse
 import sys
@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from training import check, embed, train
 from training.evaluation import command as evaluate
+from training.interchange import import_command
 
 COMMANDS = {
     "train": (train, "train an encoder on a folder of images"),
     "evaluate": (evaluate, "probe a checkpoint beside its baselines"),
     "embed": (embed, "write the embeddings of images to a file"),
     "check": (check, "name every file that cannot be used, and why"),
+    "import": (import_command, "make a checkpoint of another project's"),
 }
 
 
