@@ -104,17 +104,22 @@ class CriticCard(Component):
 
 
 class ObjectiveCard(_Value):
-    """The objective that trained the encoder: its bound, negatives and DIM's three weights.
+    """What trained the encoder: its bound, negatives, and what belongs to the method alone.
 
-    A weight is None, and the name "unknown", where imported files do not say.
+    alpha, beta, gamma, prior  DIM's three weights and its prior; None for another method
+    arguments                  AMDIM's constructor arguments: clip, regulariser and the like
+
+    Of imported weights only what is known: None, left out, or the name "unknown" otherwise.
     """
 
+    method: Literal["dim", "amdim"] = "dim"
     name: str
     negatives: str
-    alpha: float | None
-    beta: float | None
-    gamma: float | None
-    prior: str | None
+    alpha: float | None = None
+    beta: float | None = None
+    gamma: float | None = None
+    prior: str | None = None
+    arguments: dict[str, Argument] = {}
 
 
 class DataCard(_Value):
