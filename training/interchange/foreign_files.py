@@ -64,7 +64,7 @@ def state_of(value: Any, where: str) -> State:
             )
     if not value:
         raise WrongLayout(f"{where} is empty. {SAVE_TENSORS}")
-    return without_prefix(value, "module.") or dict(value)
+    return without_common(value, "module.")
 
 
 def without_prefix(state: Mapping[str, Tensor], prefix: str) -> State:
@@ -74,6 +74,14 @@ def without_prefix(state: Mapping[str, Tensor], prefix: str) -> State:
         for name, tensor in state.items()
         if name.startswith(prefix)
     }
+
+
+def without_common(state: Mapping[str, Tensor], *prefixes: str) -> State:
+    """The tensors without the first of the prefixes that all of their names begin with, if any."""
+    for prefix in prefixes:
+        if all(name.startswith(prefix) for name in state):
+            return without_prefix(state, prefix)
+    return dict(state)
 
 
 def sha256_of(path: Path) -> str:

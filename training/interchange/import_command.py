@@ -26,7 +26,7 @@ from training.datasets import DEFAULT_ROOT, NAMED_SETS
 from training.devices import DEVICES, choose_device
 from training.display import Display
 from training.images import DataError
-from training.interchange import dim, duanenielsen
+from training.interchange import amdim, dim, duanenielsen
 from training.interchange.errors import BadArguments, InterchangeError
 from training.interchange.imported import Imported, Role
 from training.train import PACKAGES, git_commit, held_out_images, require_enough
@@ -49,7 +49,11 @@ class Read(Protocol):
         """Read the file or folder; the rest is what the user says of it."""
 
 
-LAYOUTS: dict[str, Read] = {"dim": dim.read, "duanenielsen": duanenielsen.read}
+LAYOUTS: dict[str, Read] = {
+    "dim": dim.read,
+    "duanenielsen": duanenielsen.read,
+    "amdim": amdim.read,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
