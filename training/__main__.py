@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from training import check, embed, plan, supervised, train
 from training.evaluation import command as evaluate
+from training.interchange import export_command, import_command
 
 COMMANDS = {
     "train": (train, "train an encoder on a folder of images"),
@@ -14,6 +15,8 @@ COMMANDS = {
     "evaluate": (evaluate, "probe a checkpoint beside its baselines"),
     "embed": (embed, "write the embeddings of images to a file"),
     "check": (check, "name every file that cannot be used, and why"),
+    "import": (import_command, "make a checkpoint of another project's"),
+    "export": (export_command, "write a checkpoint as ONNX or for a model hub"),
 }
 
 
