@@ -3,6 +3,7 @@
 import argparse
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -142,7 +143,10 @@ def fit_served(
     critics = served_critics(config, model.encoder)
     frozen = prepare(model.encoder)
     fit_critics(config, frozen, critics, images.pixels, preprocessing, print)
-    held_out, which = held_out_images(load, images)
+    held_out, which = held_out_images(
+        lambda: load("test", stream=images.streamed, quiet=True),  # its files were named before
+        images,
+    )
     fitted = {}
     for role, critic in critics.items():
         calibration = calibration_of(critic, frozen, held_out, preprocessing, which, config.seed)
@@ -154,10 +158,12 @@ def fit_served(
     return fitted
 
 
-def held_out_images(load: "Loader", images: ImageSet) -> tuple[torch.Tensor, str]:
+def held_out_images(
+    load_test: Callable[[], ImageSet], images: ImageSet
+) -> tuple[torch.Tensor, str]:
     """Pixels for measuring the critics, and in words which they are."""
     try:
-        test = load("test", stream=images.streamed, quiet=True)  # its files were named before
+        test = load_test()
     except DataError:
         test = None  # too few images for a split of their own
     if test is None or len(test) < 2:

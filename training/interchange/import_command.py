@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
@@ -128,10 +129,9 @@ def read_arguments(words: list[str]) -> dict[str, Any]:
 def fit_served(args: argparse.Namespace, imported: Imported) -> tuple[dict[Role, Served], DataCard]:
     """Fit JSD critics on the frozen encoder, as `train` does at its end, and measure them."""
     preprocessing = imported.preprocessing
+    load = partial(load_images, args.data, preprocessing=preprocessing, root=args.root)
     with Display() as progress:
-        images = load_images(
-            args.data, preprocessing=preprocessing, root=args.root, progress=progress
-        )
+        images = load(progress=progress)
     require_enough(images)
     images = replace(images, pixels=images.pixels.to(choose_device(args.device)))
     config = TrainConfig(colour=preprocessing.colour, resize=preprocessing.resize)
@@ -139,7 +139,10 @@ def fit_served(args: argparse.Namespace, imported: Imported) -> tuple[dict[Role,
     critics = served_critics(config, imported.encoder)
     frozen = prepare(imported.encoder).to(images.pixels.device)
     fit_critics(config, frozen, critics, images.pixels, preprocessing, print)
-    held_out, which = held_out_images(args, preprocessing, images)
+    held_out, which = held_out_images(
+        lambda: load(split="test", tell=lambda sentence: None),  # noqa: ARG005 - told before
+        images,
+    )
     served: dict[Role, Served] = {}
     for role, critic in critics.items():
         measured = calibration_of(critic, frozen, held_out, preprocessing, which, config.seed)
