@@ -1,15 +1,16 @@
-"""`python -m training`: train, supervised, evaluate, embed, check."""
+"""`python -m training`: train, supervised, finetune, evaluate, embed, check."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from training import check, embed, supervised, train
+from training import check, embed, finetune, supervised, train
 from training.evaluation import command as evaluate
 
 COMMANDS = {
     "train": (train, "train an encoder on a folder of images"),
     "supervised": (supervised, "train the same network by labels alone, as a baseline"),
+    "finetune": (finetune, "train a checkpoint on by a few labels"),
     "evaluate": (evaluate, "probe a checkpoint beside its baselines"),
     "embed": (embed, "write the embeddings of images to a file"),
     "check": (check, "name every file that cannot be used, and why"),

@@ -6,7 +6,7 @@ from models.encoders.alexnet import Alex64x64
 from models.encoders.base import Encoder
 from models.encoders.convnet import Basic28x28, Basic32x32, Basic64x64
 from models.encoders.dense import Dense32
-from models.encoders.fold import Fold32x32
+from models.encoders.fold import Fold32x32, Fold64x64
 from models.registry import build
 
 ENCODERS: dict[str, type[Encoder]] = {
@@ -16,6 +16,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "alex64x64": Alex64x64,
     "dense32": Dense32,
     "fold32x32": Fold32x32,
+    "fold64x64": Fold64x64,
 }
 
 __all__ = ["ENCODERS", "Encoder", "build_encoder"]
