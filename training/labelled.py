@@ -40,6 +40,7 @@ USED_SETTINGS = frozenset({
 # fmt: on
 
 Labels = Int64[Tensor, " images"]
+Rows = Int64[Tensor, " rows"]
 
 
 def require_used(config: TrainConfig) -> None:
@@ -60,9 +61,7 @@ def with_epochs(config: TrainConfig, images: int) -> TrainConfig:
     return config.model_copy(update={"epochs": epochs})
 
 
-def choose_labels(
-    labels: Labels, per_class: int | None, fraction: float | None, seed: int
-) -> Labels:
+def choose_labels(labels: Labels, per_class: int | None, fraction: float | None, seed: int) -> Rows:
     """Rows of the images whose labels may be used: all, or as many of each class at random.
 
     `per_class` that many of each class; `fraction` that share of each, at least one.

@@ -26,7 +26,7 @@ from training.display import Display
 from training.evaluation.images import LabelledImages, pair
 from training.images import DataError, ImageSet, Progress
 from training.labelled import (
-    Labels,
+    Rows,
     accuracy,
     choose_labels,
     fit_labels,
@@ -91,7 +91,7 @@ class ImagesForLabels:
     """Both splits, and which rows of the training split may be learned from with their labels."""
 
     pair: LabelledImages
-    rows: Labels
+    rows: Rows
     data: DataCard
 
     @property
