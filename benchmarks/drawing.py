@@ -20,7 +20,7 @@ POINTS = 100
 TICKS = 5
 HEADROOM = 1.05
 BAR, GAP, NAMES = 12, 14, 230  # pixels: a bar's height, between groups, room for the names
-LETTER, SWATCH = 7.0, 10  # pixels: a letter's width in a legend, its coloured square
+LETTER, LINE, SWATCH = 7.0, 13.0, 10  # pixels: a letter's width, a line's height, a legend's square
 
 Points = Sequence[tuple[float, float]]
 
@@ -54,19 +54,30 @@ class Axes:
         return [self.left + (self.right - self.left) * tick / TICKS for tick in range(TICKS + 1)]
 
 
-def lines(series: Mapping[str, Points], across: str, up: str, *, logarithmic: bool = False) -> str:
-    """One line a series over a shared axis, its last value written out; a legend above."""
+def lines(
+    series: Mapping[str, Points],
+    across: str,
+    up: str,
+    *,
+    logarithmic: bool = False,
+    low: float = 0.0,
+) -> str:
+    """One line a series over a shared axis, its last value written out; a legend above.
+
+    The axis upwards begins at `low`, or below where values do.
+    """
     xs = [x for points in series.values() for x, _ in points]
     ys = [y for points in series.values() for _, y in points]
     left = min(xs) if logarithmic else min(0.0, *xs)
     high = max(ys) * HEADROOM if max(ys) > 0 else 1.0
-    axes = Axes(left, max(xs), min(0.0, *ys), high, logarithmic)
+    axes = Axes(left, max(xs), min(low, *ys), high, logarithmic)
     marks = [text(axes.x(x), HEIGHT - BOTTOM + 18, number(x)) for x in axes.x_ticks(xs)]
     for tick in range(TICKS + 1):
         value = axes.low + (axes.high - axes.low) * tick / TICKS
         marks.append(f'<path d="M{LEFT} {axes.y(value):.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
         marks.append(text(LEFT - 8, axes.y(value) + 4, f"{value:.3g}", "end"))
-    for (_, points), colour in zip(series.items(), COLOURS, strict=False):
+    ends: list[tuple[float, float]] = []
+    for points, colour in zip(series.values(), COLOURS, strict=False):
         placed = [(axes.x(x), axes.y(y)) for x, y in points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
         marks.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
@@ -74,7 +85,11 @@ def lines(series: Mapping[str, Points], across: str, up: str, *, logarithmic: bo
             marks += [
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in placed
             ]
-        marks.append(text(WIDTH - RIGHT, placed[-1][1] - 8, f"{points[-1][1]:.3g}", "end"))
+        ends.append((placed[-1][1] - 8, points[-1][1]))
+    lowest = -math.inf
+    for y, value in sorted(ends):  # apart from each other, however close the lines end
+        lowest = max(y, lowest + LINE)
+        marks.append(text(WIDTH - RIGHT, lowest, f"{value:.3g}", "end"))
     return picture(
         HEIGHT,
         [

@@ -23,6 +23,7 @@ from benchmarks.trials import Place, Result, Shelf, Trained, Trial, describe, fo
 from models.checkpoint import CheckpointError
 from training.config import ConfigError, read_config
 from training.datasets import DEFAULT_ROOT
+from training.evaluation.plan import Request
 from training.images import DataError
 
 SHORT = REPOSITORY / "configs" / "short"
@@ -127,7 +128,8 @@ def trial_of(name: str, asked: argparse.Namespace) -> Trial:
 
 def measure(trial: Trial, place: Place, asked: argparse.Namespace, load_before: float) -> Result:
     """Train it if it is trained, probe it, and say on what."""
-    probing = Probing(place.data, place.root, asked.probe_epochs)
+    request = Request(probe_epochs=asked.probe_epochs)
+    probing = Probing(place.data, place.root, request)
     trained: Trained | None = None
     if trial.name in TRAINED:
         checkpoint = train(trial, place)
@@ -142,6 +144,7 @@ def measure(trial: Trial, place: Place, asked: argparse.Namespace, load_before: 
         minutes=asked.minutes if trained else None,
         data=probed.data,
         rows=probed.rows,
+        numbers=probed.numbers,
         trained=trained,
         protocol=probed.protocol,
         evaluation_s=round(probed.seconds, 1),

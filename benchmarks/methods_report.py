@@ -72,8 +72,8 @@ def page(command: str, results: Sequence[Result]) -> str:
 
 CAUTION = (
     "Two standard errors are those of counting right answers on the test images. Every method has"
-    " one seed, and another seed may move a cell by more; the paper's cells are of CIFAR-10 after 1000"
-    " epochs."
+    " one seed, and another seed may move a cell by more. The paper's cells are those of CIFAR-10"
+    " after 1000 epochs."
 )
 
 

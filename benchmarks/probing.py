@@ -5,8 +5,8 @@ images and baselines, and each is measured once.
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,23 +14,27 @@ import torch
 from models.card import Component, EvaluationData, EvaluationRow, Preprocessing
 from models.checkpoint import load_checkpoint
 from models.encoders import Encoder
-from models.inference import prepare
 from training.building import build_encoder_on_meta, build_preprocessing
 from training.config import TrainConfig
 from training.evaluation.baselines import COMPONENTS, random_encoder
-from training.evaluation.evaluate import Bench, cells, pixel_rows, protocol
-from training.evaluation.features import REPRESENTATIONS, encode_all
-from training.evaluation.images import LabelledImages, load_labelled
-from training.evaluation.probes import settings_for
+from training.evaluation.bench import Bench, Vectors
+from training.evaluation.evaluate import Results, encoder_vectors, pixel_vectors
+from training.evaluation.features import REPRESENTATIONS
+from training.evaluation.images import load_labelled
+from training.evaluation.pace import Pace
+from training.evaluation.plan import PARTS, Request, make_plan
+from training.evaluation.protocol import protocol
 
 CPU = torch.device("cpu")
+UNTOLD = Pace(None, 1.0)  # nobody watches
 
 
 @dataclass(frozen=True)
 class Probed:
-    """The cells, how they were measured, and how long that took."""
+    """The cells and other numbers, how they were measured, and how long that took."""
 
     rows: list[EvaluationRow]
+    numbers: dict[str, float]
     data: EvaluationData
     protocol: str
     seconds: float
@@ -38,13 +42,19 @@ class Probed:
 
 @dataclass(frozen=True)
 class Probing:
-    """How every encoder is measured alike."""
+    """How every encoder is measured alike.
+
+    request          of training.evaluation.plan: epochs of the probes, updates of the critics
+    parts            what is measured, of those that training.evaluation knows
+    representations  of which outputs
+    """
 
     data: str
     root: Path
-    epochs: int | None
-    device: torch.device = CPU
+    request: Request
+    parts: tuple[str, ...] = PARTS["quick"]
     representations: Sequence[str] = REPRESENTATIONS
+    device: torch.device = CPU
 
     def checkpoint(self, folder: Path) -> Probed:
         """A trained encoder."""
@@ -60,28 +70,33 @@ class Probing:
     def pixels(self, config: TrainConfig) -> Probed:
         """Principal components of the pixels: 100, and as many as the recipe's Y has numbers."""
         began = time.monotonic()
-        bench = self._bench(self.images(build_preprocessing(config)))
-        rows = pixel_rows({COMPONENTS, config.summary_dim}, bench)
-        return Probed(rows, bench.images.facts, protocol(bench), time.monotonic() - began)
-
-    def images(self, preprocessing: Preprocessing) -> LabelledImages:
-        """Both splits."""
-        return load_labelled(self.data, preprocessing, root=self.root)
+        bench = self._bench(build_preprocessing(config))
+        counts = {COMPONENTS, config.summary_dim}
+        return self._measured(pixel_vectors(counts, config.summary_dim, bench), bench, began)
 
     def _encoder(self, name: str, encoder: Encoder, preprocessing: Preprocessing) -> Probed:
         began = time.monotonic()
-        bench = self._bench(self.images(preprocessing))
-        prepared = prepare(encoder).to(self.device)
-        train, test = (
-            encode_all(prepared, pixels, preprocessing, self.device)
-            for pixels in (bench.images.train, bench.images.test)
+        bench = self._bench(preprocessing)
+        wanted = (
+            vectors
+            for vectors in encoder_vectors(name, encoder, 1, bench)
+            if vectors.representation in self.representations
         )
-        rows: list[EvaluationRow] = []
-        for representation in REPRESENTATIONS:
-            vectors = train.pop(representation), test.pop(representation)
-            if representation in self.representations:
-                rows += cells(name, representation, *vectors, bench)
-        return Probed(rows, bench.images.facts, protocol(bench), time.monotonic() - began)
+        return self._measured(wanted, bench, began)
 
-    def _bench(self, images: LabelledImages) -> Bench:
-        return Bench(images, settings_for(len(images.train), self.epochs), self.device, None)
+    def _bench(self, preprocessing: Preprocessing) -> Bench:
+        images = load_labelled(self.data, preprocessing, root=self.root)
+        plan = replace(make_plan(self.request, images), parts=self.parts)
+        return Bench(images, preprocessing, plan, self.device, UNTOLD)
+
+    def _measured(self, columns: Iterable[Vectors], bench: Bench, began: float) -> Probed:
+        results = Results()
+        for vectors in columns:
+            results.add(vectors, bench)
+        return Probed(
+            rows=results.rows,
+            numbers={each.measure: each.value for each in results.measures},
+            data=bench.images.facts,
+            protocol=protocol(bench.images, bench.plan),
+            seconds=time.monotonic() - began,
+        )
