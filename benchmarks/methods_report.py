@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.drawing import bars
-from benchmarks.failures import BenchmarkError
 from benchmarks.ordering import PROBE, comparisons, sentences, summary
 from benchmarks.paper import REPRESENTATIONS
 from benchmarks.report import deliver, head, table
-from benchmarks.trials import Result
+from benchmarks.shelf import Result, common_facts, require_alike
 
 PAGE, PLOT = "methods.md", "methods.svg"
 COLUMNS = (
@@ -28,27 +27,10 @@ PIXELS = "pixels"
 
 def write(command: str, results: Sequence[Result], folder: Path) -> None:
     """The page and the plot into a folder; BenchmarkError where results do not belong together."""
-    if not results:
-        raise BenchmarkError("there is no result yet, so there is no table")
     require_alike(results)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PLOT).write_text(plot(results), encoding="utf-8")
     deliver(page(command, results), PAGE, folder)
-
-
-def require_alike(results: Sequence[Result]) -> None:
-    """BenchmarkError unless all had the same images, budget and protocol."""
-    for what, values in {
-        "images": {f"{each.data.name} {each.data.fingerprint[:12]}" for each in results},
-        "budgets": {each.minutes for each in results if each.minutes is not None},
-        "protocols": {each.protocol for each in results},
-    }.items():
-        if len(values) > 1:
-            listed = "; ".join(sorted(str(value) for value in values))
-            raise BenchmarkError(
-                f"the results have different {what} ({listed}) and make no table; measure the odd"
-                " ones with --again --only NAME, or keep them in another --out"
-            )
 
 
 def page(command: str, results: Sequence[Result]) -> str:
@@ -154,17 +136,6 @@ def plot(results: Sequence[Result]) -> str:
         pixels = each.accuracy(PIXELS, PROBE)
         groups[each.title] = group or ({} if pixels is None else {PIXELS: pixels})
     return bars(groups, "top-1, per cent, MLP probe")
-
-
-def common_facts(results: Sequence[Result]) -> dict[str, str]:
-    """What was the same for all, and every commit, date and load that was not."""
-    facts: dict[str, str] = {}
-    for name in results[0].facts:
-        values = list(dict.fromkeys(each.facts[name] for each in results))
-        if name == "Date" and len(values) > 1:
-            values = [f"{min(values)} to {max(values)}"]
-        facts[name] = "; ".join(values)
-    return facts
 
 
 def how(results: Sequence[Result]) -> list[str]:

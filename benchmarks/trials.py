@@ -1,46 +1,50 @@
-"""One run of `python -m training` as a trial: started or resumed, read, its result kept as JSON."""
+"""Runs of `python -m training` as trials: started or resumed, measured, kept on a shelf."""
 
+import argparse
 import json
+import os
 import shutil
 import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, JsonValue
-
 from benchmarks.failures import BenchmarkError
-from benchmarks.machine import REPOSITORY
-from models.atomic import write_file
-from models.card import Card, EvaluationData, EvaluationRow
-from models.checkpoint import read_card
+from benchmarks.machine import REPOSITORY, facts, use_cores
+from benchmarks.probing import Probed
+from benchmarks.shelf import Result, Shelf, Trained
+from models.checkpoint import CheckpointError, read_card
+from training.config import ConfigError
+from training.datasets import DEFAULT_ROOT
+from training.images import DataError
 from training.runs import CHECKPOINT_FOLDER, LOG_FILE
 
 BOUND = "_bound"  # how the names of bounds end in a run's log
 LAST_STEPS = 100  # whose mean is the bound that is told
 STOP_WITHIN_S = 120.0
+FAILED = 2
+PACKAGES = ("torch", "torchvision", "numpy")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the images are, and where runs and results go."""
+    """Where the images are, and where the runs go."""
 
     data: str
     root: Path
     runs: Path
-    out: Path
 
 
 @dataclass(frozen=True)
 class Trial:
     """What is trained: a recipe with settings over it.
 
-    name      of its run's folder and of its result
-    title     in tables
-    command   of `python -m training`
+    name     of its run's folder and of its result
+    title    in tables
+    command  of `python -m training`
     """
 
     name: str
@@ -59,92 +63,73 @@ class Trial:
         ]
 
 
-class Trained(BaseModel):
-    """What a run says of itself; seconds are of training alone, bounds in nats."""
+def add_arguments(parser: argparse.ArgumentParser, runs: str) -> None:
+    """The options that all programs of trials share."""
+    parser.add_argument("--data", default="cifar10", help="a named set, or a folder of classes")
+    parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="where named sets lie")
+    parser.add_argument("--again", action="store_true", help="train and measure anew")
+    parser.add_argument("--probe-epochs", type=int, help="default: as evaluate has them")
+    parser.add_argument("--cores", type=int, help="use the first N cores only (default: all)")
+    parser.add_argument("--out", type=Path, help="the results' folder")
+    parser.add_argument("--docs", type=Path, help="the page's folder (default: docs, or --out)")
+    parser.add_argument("--runs", type=Path, default=REPOSITORY / "runs" / runs)
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="over every recipe")
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: int
-    images_seen: int
-    epochs: float
-    seconds: float
-    precision: str
-    bounds: dict[str, float]
-    recipe: dict[str, JsonValue]
+def run(program: str, asked: argparse.Namespace, work: Callable[[float], Sequence[str]]) -> int:
+    """Call `work` with the machine's load; 2, with one sentence, where it or a trial fails.
 
-
-class Result(BaseModel):
-    """One measured trial, as its JSON file keeps it.
-
-    minutes     of the budget; None for what is not trained
-    data        the images, of both splits
-    rows        accuracies on the test images, 0 to 1
-    numbers     what else was measured, by name
-    facts       machine, versions, commit, date
+    SIGTERM ends it as an interrupt from the keyboard does: a training at work saves its state.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    title: str
-    minutes: float | None
-    data: EvaluationData
-    rows: list[EvaluationRow]
-    numbers: dict[str, float] = {}
-    trained: Trained | None = None
-    protocol: str
-    evaluation_s: float
-    facts: dict[str, str]
-
-    def accuracy(self, representation: str, probe: str) -> float | None:
-        """In per cent, the best where there are several; None where there is no such cell."""
-        wanted = (representation, probe)
-        return max(
-            (100 * row.accuracy for row in self.rows if (row.representation, row.probe) == wanted),
-            default=None,
-        )
+    load_before = os.getloadavg()[0]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    use_cores(asked.cores)
+    try:
+        failed = work(load_before)
+    except (BenchmarkError, ConfigError, DataError, CheckpointError) as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print(f"{program}: stopped; the same command goes on from here", file=sys.stderr)
+        return FAILED
+    if failed:
+        print(f"{program}: without {', '.join(failed)}, see above", file=sys.stderr)
+    return FAILED if failed else 0
 
 
-@dataclass(frozen=True)
-class Shelf:
-    """The folder of results: one JSON file a trial, written as soon as it is measured."""
-
-    folder: Path
-
-    def file(self, name: str) -> Path:
-        """Where a trial's result lies."""
-        return self.folder / f"{name}.json"
-
-    def has(self, name: str) -> bool:
-        """Whether it has been measured."""
-        return self.file(name).exists()
-
-    def put(self, result: Result) -> None:
-        """Keep a result; whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(result.model_dump(mode="json"), indent=1) + "\n"
-        write_file(self.file(result.name), text.encode())
-
-    def read(self, names: Sequence[str]) -> Iterator[Result]:
-        """The results there are, in this order; BenchmarkError for a file that cannot be read."""
-        for name in names:
-            if self.has(name):
-                try:
-                    yield Result.model_validate_json(self.file(name).read_bytes())
-                except ValueError as error:
-                    raise BenchmarkError(
-                        f"{self.file(name)} is not a result of this version; measure it again with"
-                        f" --again --only {name}"
-                    ) from error
+def measure_missing(
+    trials: Sequence[Trial],
+    place: Place,
+    shelf: Shelf,
+    measure: Callable[[Trial], Result],
+    *,
+    again: bool = False,
+) -> list[str]:
+    """Measure the trials that have no result; give those that failed, and go on after them."""
+    failed = []
+    for trial in trials:
+        if again:
+            shelf.forget(trial.name)
+            shutil.rmtree(place.runs / trial.name, ignore_errors=True)
+        if shelf.has(trial.name):
+            print(f"{trial.name}: measured before, {shelf.file(trial.name)}", flush=True)
+            continue
+        print(f"\n{trial.name}: {trial.title}", flush=True)
+        try:
+            shelf.put(measure(trial))
+        except BenchmarkError as error:
+            print(f"{trial.name}: {error}", file=sys.stderr)
+            failed.append(trial.name)
+    return failed
 
 
 def train(trial: Trial, place: Place) -> Path:
     """Start the trial or let it go on; give its checkpoint. BenchmarkError where there is none.
 
-    A signal that ends this process stops the training first, with its state saved.
+    What ends this process stops the training first, with its state saved.
     """
-    run = place.runs / trial.name
-    checkpoint = run / CHECKPOINT_FOLDER
+    folder = place.runs / trial.name
+    checkpoint = folder / CHECKPOINT_FOLDER
     if checkpoint.is_dir():
         return checkpoint
     with subprocess.Popen(trial.words(place), cwd=REPOSITORY, stdin=subprocess.DEVNULL) as process:
@@ -155,29 +140,45 @@ def train(trial: Trial, place: Place) -> Path:
             process.wait(STOP_WITHIN_S)
             raise
     if status != 0:
-        raise BenchmarkError(f"the training of {trial.name} failed, see above; its run is {run}")
+        raise BenchmarkError(f"its training failed, see above; the run is {folder}")
     if not checkpoint.is_dir():
-        raise BenchmarkError(f"the training of {trial.name} was stopped; the same command goes on")
+        raise BenchmarkError("its training was stopped; the same command goes on")
     return checkpoint
 
 
-def forget(trial: Trial, place: Place, shelf: Shelf) -> None:
-    """Remove the trial's run and its result."""
-    shutil.rmtree(place.runs / trial.name, ignore_errors=True)
-    shelf.file(trial.name).unlink(missing_ok=True)
+def as_result(
+    trial: Trial,
+    probed: Probed,
+    trained: Trained | None,
+    minutes: float | None,
+    load_before: float,
+) -> Result:
+    """What is kept of a trial."""
+    return Result(
+        name=trial.name,
+        title=trial.title,
+        minutes=minutes,
+        data=probed.data,
+        rows=probed.rows,
+        numbers=probed.numbers,
+        trained=trained,
+        protocol=probed.protocol,
+        evaluation_s=round(probed.seconds, 1),
+        facts=facts(PACKAGES, load_before),
+    )
 
 
 def describe(checkpoint: Path) -> Trained:
     """What the card and the log beside it say."""
-    card: Card = read_card(checkpoint)
+    training = read_card(checkpoint).training
     return Trained(
-        steps=card.training.steps,
-        images_seen=card.training.images_seen,
-        epochs=card.training.epochs,
-        seconds=card.training.seconds,
-        precision=card.training.precision,
+        steps=training.steps,
+        images_seen=training.images_seen,
+        epochs=training.epochs,
+        seconds=training.seconds,
+        precision=training.precision,
         bounds=last_bounds(checkpoint.parent / LOG_FILE),
-        recipe=card.training.recipe,
+        recipe=training.recipe,
     )
 
 
