@@ -112,7 +112,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=IMAGES, help="of the training split")
     parser.add_argument("--fit-steps", type=int, default=Request.steps, help="of critics, decoders")
     add_arguments(parser, "ablations")
-    asked = parser.parse_args(words)
+    asked = parser.parse_intermixed_args(words)
     return run(PROGRAM, asked, lambda load_before: work(asked, load_before))
 
 

@@ -185,9 +185,10 @@ def weights_sentence(cells: Cells) -> str:
         if classifies == rebuilds
         else "the two are not best at the same place, so one is paid for with the other"
     )
+    top1, similarity = accuracy(told[classifies]), told[rebuilds].numbers["ms_ssim"]
     return (
-        f"Y classifies best at alpha / beta {classifies} ({accuracy(told[classifies]):.2f} %) and"
-        f" is rebuilt best at {rebuilds} (MS-SSIM {told[rebuilds].numbers['ms_ssim']:.3f}): {verdict}."
+        f"Y classifies best at alpha / beta {classifies} ({top1:.2f} %) and is rebuilt best at"
+        f" {rebuilds} (MS-SSIM {similarity:.3f}): {verdict}."
     )
 
 

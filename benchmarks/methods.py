@@ -53,7 +53,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=MINUTES, help="of training for each")
     parser.add_argument("--only", help=f"some of {','.join(TITLES)}")
     add_arguments(parser, "methods")
-    asked = parser.parse_args(words)
+    asked = parser.parse_intermixed_args(words)
     return run(PROGRAM, asked, lambda load_before: work(asked, load_before))
 
 
