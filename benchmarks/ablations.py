@@ -33,6 +33,7 @@ from benchmarks.trials import (
     run,
     train,
 )
+from training.devices import choose_device
 from training.evaluation.plan import PARTS, Request
 
 PROGRAM = "benchmarks.ablations"
@@ -120,14 +121,17 @@ def work(asked: argparse.Namespace, load_before: float) -> list[str]:
     """One grid from its options to its page; give the cells that failed."""
     grid = GRIDS[asked.grid]
     runs: Path = asked.runs.resolve()
-    place = Place(subset(asked.data, asked.root, asked.images, runs), asked.root, runs / asked.grid)
+    data = subset(asked.data, asked.root, asked.images, runs)
+    place = Place(data, asked.root, runs / asked.grid, asked.device)
     shelf = Shelf((asked.out or RESULTS / "ablations") / asked.grid)
     trials = grid.trials(asked.minutes_each, asked.settings)
     names = [trial.name for trial in trials]
     if not asked.again:
         require_minutes(list(shelf.read(names)), asked.minutes_each)
     request = Request(probe_epochs=asked.probe_epochs, steps=asked.fit_steps)
-    probing = Probing(place.data, place.root, request, (*PARTS["quick"], *grid.parts), ("y",))
+    parts = (*PARTS["quick"], *grid.parts)
+    device = choose_device(asked.device)
+    probing = Probing(data, place.root, request, parts, ("y",), device)
 
     def measure(trial: Trial) -> Result:
         checkpoint = train(trial, place)

@@ -28,6 +28,7 @@ from benchmarks.trials import (
     train,
 )
 from training.config import read_config
+from training.devices import choose_device
 from training.evaluation.plan import Request
 
 PROGRAM = "benchmarks.methods"
@@ -59,13 +60,14 @@ def main(words: list[str] | None = None) -> int:
 
 def work(asked: argparse.Namespace, load_before: float) -> list[str]:
     """The table from its options to its page; give the methods that failed."""
-    place = Place(asked.data, asked.root, asked.runs.resolve())
+    place = Place(asked.data, asked.root, asked.runs.resolve(), asked.device)
     shelf = Shelf(asked.out or RESULTS / "methods")
     names = chosen(asked.only)
     if not asked.again:
         require_minutes(list(shelf.read(names)), asked.minutes)
     trials = [trial_of(name, asked.minutes, asked.settings) for name in names]
-    probing = Probing(place.data, place.root, Request(probe_epochs=asked.probe_epochs))
+    request = Request(probe_epochs=asked.probe_epochs)
+    probing = Probing(place.data, place.root, request, device=choose_device(asked.device))
 
     def measure(trial: Trial) -> Result:
         if trial.name in TRAINED:

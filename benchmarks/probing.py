@@ -59,13 +59,13 @@ class Probing:
     def checkpoint(self, folder: Path) -> Probed:
         """A trained encoder."""
         loaded = load_checkpoint(folder)
-        return self._encoder("trained", loaded.encoder, loaded.card.preprocessing)
+        return self.encoder("trained", loaded.encoder, loaded.card.preprocessing)
 
     def random(self, config: TrainConfig) -> Probed:
         """The recipe's encoder with new random weights."""
         arguments = dict(build_encoder_on_meta(config).arguments)
         encoder = random_encoder(Component(name=config.encoder, arguments=arguments))
-        return self._encoder("random", encoder, build_preprocessing(config))
+        return self.encoder("random", encoder, build_preprocessing(config))
 
     def pixels(self, config: TrainConfig) -> Probed:
         """Principal components of the pixels: 100, and as many as the recipe's Y has numbers."""
@@ -74,7 +74,8 @@ class Probing:
         counts = {COMPONENTS, config.summary_dim}
         return self._measured(pixel_vectors(counts, config.summary_dim, bench), bench, began)
 
-    def _encoder(self, name: str, encoder: Encoder, preprocessing: Preprocessing) -> Probed:
+    def encoder(self, name: str, encoder: Encoder, preprocessing: Preprocessing) -> Probed:
+        """An encoder that is at hand; it is not changed."""
         began = time.monotonic()
         bench = self._bench(preprocessing)
         wanted = (

@@ -19,6 +19,7 @@ from benchmarks.shelf import Result, Shelf, Trained
 from models.checkpoint import CheckpointError, read_card
 from training.config import ConfigError
 from training.datasets import DEFAULT_ROOT
+from training.devices import DEVICES
 from training.images import DataError
 from training.runs import CHECKPOINT_FOLDER, LOG_FILE
 
@@ -36,6 +37,7 @@ class Place:
     data: str
     root: Path
     runs: Path
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Trial:
             *(sys.executable, "-m", "training", self.command),
             *("--data", place.data, "--root", str(place.root)),
             *("--recipe", str(self.recipe), "--out", str(place.runs / self.name)),
+            *("--device", place.device),
             *self.settings,
         ]
 
@@ -69,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser, runs: str) -> None:
     parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="where named sets lie")
     parser.add_argument("--again", action="store_true", help="train and measure anew")
     parser.add_argument("--probe-epochs", type=int, help="default: as evaluate has them")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--cores", type=int, help="use the first N cores only (default: all)")
     parser.add_argument("--out", type=Path, help="the results' folder")
     parser.add_argument("--docs", type=Path, help="the page's folder (default: docs, or --out)")
