@@ -134,11 +134,15 @@ def page(told: str, stated: Mapping[str, str], floors: Floors, found: Sequence[R
     best = max(found, key=lambda rate: rate.batch_size / rate.step_s)
     parts = [
         head("How near a training step comes to the device", told, stated),
-        f"**{best.batch_size / best.step_s:,.0f} images/s at batch {best.batch_size}: MFU"
-        f" {floors.mfu(best.work, best.step_s):.1%},"
-        f" {best.step_s / floors.floor_s(best.work):.2f} times the floor.**",
-        f"Matrix rate {floors.flops_per_s / 1e12:.3g} TFLOP/s, copy rate"
-        f" {floors.bytes_per_s / 1e9:.3g} GB/s, both measured here.",
+        (
+            f"**{best.batch_size / best.step_s:,.0f} images/s at batch {best.batch_size}: MFU"
+            f" {floors.mfu(best.work, best.step_s):.1%},"
+            f" {best.step_s / floors.floor_s(best.work):.2f} times the floor.**"
+        ),
+        (
+            f"Matrix rate {floors.flops_per_s / 1e12:.3g} TFLOP/s, copy rate"
+            f" {floors.bytes_per_s / 1e9:.3g} GB/s, both measured here."
+        ),
         table(columns, [row(rate, floors) for rate in found]),
         "## Targets\n\n" + "\n".join(targets(floors, found)),
         f"## How\n\n{formulas()}",
@@ -168,8 +172,10 @@ def targets(floors: Floors, found: Sequence[Rate]) -> list[str]:
     """Each target with its best figure over the batch sizes; they are a GPU's."""
     near = min(rate.step_s / floors.floor_s(rate.work) for rate in found)
     lines = [
-        f"* A step takes {near:.2f} times the floor (at most {WITHIN:g}, on a GPU):"
-        f" {verdict(near <= WITHIN)}"
+        (
+            f"* A step takes {near:.2f} times the floor (at most {WITHIN:g}, on a GPU):"
+            f" {verdict(near <= WITHIN)}"
+        )
     ]
     ratios = [rate.loader_s / rate.step_s for rate in found if rate.loader_s is not None]
     if ratios:
