@@ -9,7 +9,10 @@ and its plot are written from the results. Nothing else should be running.
 """
 
 import argparse
+import json
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 from benchmarks import methods_report
 from benchmarks.failures import BenchmarkError
@@ -46,6 +49,8 @@ BASELINES = {"random": "random initialisation", "pca": "PCA of pixels"}
 TITLES = TRAINED | BASELINES
 BASELINE_RECIPE = SHORT / "dim-l-infonce.toml"
 MINUTES = 15.0
+SHORTEST_S = 0.1
+ACCURACY_FILE = "accuracy.json"  # of `python -m training supervised`
 
 
 def main(words: list[str] | None = None) -> int:
@@ -71,8 +76,12 @@ def work(asked: argparse.Namespace, load_before: float) -> list[str]:
 
     def measure(trial: Trial) -> Result:
         if trial.name in TRAINED:
-            checkpoint = train(trial, place)
+            fitting = (
+                by_labels(trial, place, asked.minutes) if trial.name == "supervised" else trial
+            )
+            checkpoint = train(fitting, place)
             probed, trained = probing.checkpoint(checkpoint), describe(checkpoint)
+            probed.numbers.update(own_accuracy(checkpoint))
             return as_result(trial, probed, trained, asked.minutes, load_before)
         config = read_config(trial.recipe, list(trial.settings))
         probed = probing.random(config) if trial.name == "random" else probing.pixels(config)
@@ -96,11 +105,27 @@ def chosen(only: str | None) -> list[str]:
 
 def trial_of(name: str, minutes: float, settings: list[str]) -> Trial:
     """The method as a trial with its budget; a baseline has the recipe of its network."""
+    if name == "supervised":
+        return Trial(name, TITLES[name], SHORT / f"{name}.toml", tuple(settings), "supervised")
     recipe = SHORT / f"{name}.toml" if name in TRAINED else BASELINE_RECIPE
-    words = (f"budget_minutes={minutes!r}", *settings)
-    return Trial(
-        name, TITLES[name], recipe, words, "supervised" if name == "supervised" else "train"
-    )
+    return Trial(name, TITLES[name], recipe, (f"budget_minutes={minutes!r}", *settings))
+
+
+def by_labels(trial: Trial, place: Place, minutes: float) -> Trial:
+    """The trial with as many epochs as fit into the budget, by the time that a first one took.
+
+    The first one is a run of its own beside the others, so a trial that goes on has the same number.
+    """
+    first = replace(trial, name=f"{trial.name}-epoch", settings=(*trial.settings, "epochs=1"))
+    epoch_s = describe(train(first, place)).seconds
+    epochs = max(1, round(60 * minutes / max(epoch_s, SHORTEST_S)))
+    return replace(trial, settings=(*trial.settings, f"epochs={epochs}"))
+
+
+def own_accuracy(checkpoint: Path) -> dict[str, float]:
+    """What a network with a classifier of its own reaches on the test images, 0 to 1."""
+    file = checkpoint.parent / ACCURACY_FILE
+    return {"top1": json.loads(file.read_bytes())["test_accuracy"]} if file.exists() else {}
 
 
 def require_minutes(results: list[Result], minutes: float) -> None:

@@ -57,7 +57,7 @@ class Floors:
 class Flops(TorchDispatchMode):
     """Sums what torch.utils.flop_counter's formulas say of every operation.
 
-    Its own FlopCounterMode also follows the modules, and fails at the prior game's gradient penalty.
+    Its own FlopCounterMode follows the modules too, and fails at the prior game's gradient penalty.
     """
 
     def __init__(self) -> None:
