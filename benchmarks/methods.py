@@ -10,6 +10,7 @@ and its plot are written from the results. Nothing else should be running.
 
 import argparse
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +50,7 @@ BASELINES = {"random": "random initialisation", "pca": "PCA of pixels"}
 TITLES = TRAINED | BASELINES
 BASELINE_RECIPE = SHORT / "dim-l-infonce.toml"
 MINUTES = 15.0
-SHORTEST_S = 0.1
+FIRST_EPOCH, SHORTEST_S = "supervised-epoch", 0.1
 ACCURACY_FILE = "accuracy.json"  # of `python -m training supervised`
 
 
@@ -76,10 +77,8 @@ def work(asked: argparse.Namespace, load_before: float) -> list[str]:
 
     def measure(trial: Trial) -> Result:
         if trial.name in TRAINED:
-            fitting = (
-                by_labels(trial, place, asked.minutes) if trial.name == "supervised" else trial
-            )
-            checkpoint = train(fitting, place)
+            by_label = trial.name == "supervised"
+            checkpoint = train(fitted(trial, place, asked.minutes) if by_label else trial, place)
             probed, trained = probing.checkpoint(checkpoint), describe(checkpoint)
             probed.numbers.update(own_accuracy(checkpoint))
             return as_result(trial, probed, trained, asked.minutes, load_before)
@@ -87,6 +86,8 @@ def work(asked: argparse.Namespace, load_before: float) -> list[str]:
         probed = probing.random(config) if trial.name == "random" else probing.pixels(config)
         return as_result(trial, probed, None, None, load_before)
 
+    if asked.again and "supervised" in names:
+        shutil.rmtree(place.runs / FIRST_EPOCH, ignore_errors=True)
     failed = measure_missing(trials, place, shelf, measure, again=asked.again)
     folder = asked.docs or asked.out or REPOSITORY / "docs"
     methods_report.write(command(PROGRAM), list(shelf.read(list(TITLES))), folder)
@@ -111,12 +112,12 @@ def trial_of(name: str, minutes: float, settings: list[str]) -> Trial:
     return Trial(name, TITLES[name], recipe, (f"budget_minutes={minutes!r}", *settings))
 
 
-def by_labels(trial: Trial, place: Place, minutes: float) -> Trial:
+def fitted(trial: Trial, place: Place, minutes: float) -> Trial:
     """The trial with as many epochs as fit into the budget, by the time that a first one took.
 
-    The first one is a run of its own beside the others, so a trial that goes on has the same number.
+    The first one is a run beside the others, so a trial that goes on has the same number.
     """
-    first = replace(trial, name=f"{trial.name}-epoch", settings=(*trial.settings, "epochs=1"))
+    first = replace(trial, name=FIRST_EPOCH, settings=(*trial.settings, "epochs=1"))
     epoch_s = describe(train(first, place)).seconds
     epochs = max(1, round(60 * minutes / max(epoch_s, SHORTEST_S)))
     return replace(trial, settings=(*trial.settings, f"epochs={epochs}"))

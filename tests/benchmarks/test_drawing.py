@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -11,8 +11,8 @@ from benchmarks.drawing import Axes, bars, lines, read_curve
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def marks(drawn: str, kind: str) -> list[ElementTree.Element]:
-    return list(ElementTree.fromstring(drawn).iter(SVG + kind))
+def marks(drawn: str, kind: str) -> list[ET.Element]:
+    return list(ET.fromstring(drawn).iter(SVG + kind))
 
 
 def test_bars_are_as_long_as_their_values() -> None:

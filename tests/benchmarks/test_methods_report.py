@@ -1,7 +1,7 @@
 """The page on the methods holds what was measured, and refuses what does not belong together."""
 
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -63,7 +63,7 @@ def test_results_of_different_budgets_or_protocols_make_no_table(tmp_path: Path)
 
 def test_the_plot_has_a_bar_for_every_measured_cell(tmp_path: Path) -> None:
     methods_report.write("command", RESULTS, tmp_path)
-    drawn = ElementTree.parse(tmp_path / "methods.svg").getroot()
+    drawn = ET.parse(tmp_path / "methods.svg").getroot()
     words = [each.text for each in drawn.iter() if each.tag.endswith("text")]
     assert [word for word in words if word in {"50.0", "49.0", "40.0", "41.0"}] == [
         *("50.0", "49.0", "40.0", "41.0")

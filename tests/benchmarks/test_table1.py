@@ -1,4 +1,4 @@
-"""Table 1 is held against the paper cell by cell, and a smaller run is not called a reproduction."""
+"""Table 1 is held against the paper cell by cell, and a smaller run is no reproduction."""
 
 import tomllib
 
