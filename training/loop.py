@@ -16,6 +16,7 @@ import torch
 
 from models.card import Preprocessing
 from models.method import Method
+from training.choices import Choices, epochs_in_steps
 from training.config import TrainConfig
 from training.draws import batch_size, step_rows, steps_an_epoch
 from training.progress import Journal
@@ -44,15 +45,18 @@ def train(
     out: Path,
     *,
     device: torch.device,
+    choices: Choices | None = None,
     stop_after_steps: int | None = None,
 ) -> Outcome:
     """Train `model` on the images of `source`, resuming what is there.
 
+    Without `choices` the run has its configured epochs and compiles nothing.
     SIGTERM and SIGINT save and return. NotFiniteError leaves the last saved state untouched.
     """
     images = len(source)
-    total = config.epochs * steps_an_epoch(config, images)
-    take = Step(config, model, preprocessing, device=device, total=total)
+    total = choices.total_steps if choices else epochs_in_steps(config, images)
+    compiled = choices is not None and choices.compiled
+    take = Step(config, model, preprocessing, device=device, total=total, compiled=compiled)
     modules, optimisers = {"model": model}, take.optimisers
     done, seconds_before = load_resume(out, modules, optimisers)
     trim_log(out, done)

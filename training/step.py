@@ -27,6 +27,7 @@ class Step:
         *,
         device: torch.device,
         total: int,
+        compiled: bool = False,
     ) -> None:
         self.config, self.preprocessing = config, preprocessing
         self.device, self.total = device, total
@@ -35,6 +36,7 @@ class Step:
         critic = model.prior_critic
         self.prior = None if critic is None else adam(list(critic.parameters()), config)
         self.autocast = precision(config, device) == "bf16"
+        self.forward = torch.compile(self.model) if compiled else self.model
 
     @property
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
@@ -60,7 +62,7 @@ class Step:
 
         negatives = seeded(config.seed, "negatives", number)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            loss, parts, features = model(*images, generator=negatives)
+            loss, parts, features = self.forward(*images, generator=negatives)
         self.bounds.zero_grad(set_to_none=True)
         loss.backward()
         self.bounds.step()

@@ -31,6 +31,7 @@ from training.building import (
     served_critics,
 )
 from training.calibrate import Fitted, Role, calibration_of, fit_critics
+from training.choices import epochs_in_steps, settle
 from training.config import ConfigError, TrainConfig, read_config
 from training.data import load_images
 from training.datasets import DEFAULT_ROOT, NAMED_SETS
@@ -97,7 +98,10 @@ def train_run(args: argparse.Namespace) -> int:
         print(describe(config, model, images, device), flush=True)
         images = replace(images, pixels=images.pixels.to(device))
         source = Resident(images.pixels)
-        outcome = train(config, model, source, preprocessing, args.out, device=device)
+        choices = settle(config, model, source, preprocessing, args.out, device=device, tell=print)
+        outcome = train(
+            config, model, source, preprocessing, args.out, device=device, choices=choices
+        )
         if not outcome.finished:
             print(f"Stopped after step {outcome.steps}; the same command goes on from there.")
             return 0
@@ -212,12 +216,15 @@ def describe_run(
 def describe(config: TrainConfig, model: Method, images: ImageSet, device: torch.device) -> str:
     """What is about to happen, before the first step."""
     million = sum(p.numel() for p in model.encoder.parameters()) / 1e6
-    steps = config.epochs * (len(images) // min(config.batch_size, len(images)))
+    steps = epochs_in_steps(config, len(images))
+    length = f"{config.epochs} epochs = {steps:,} steps"
+    if config.budget_minutes:
+        length = f"as many steps as fit into {duration(60 * config.budget_minutes)}"
     skipped = f", {images.skipped} skipped" if images.skipped else ""
     return (
         f"Training {config.encoder} ({million:.2f} M parameters) on {len(images):,} images of"
         f" {images.name} ({images.origin}{skipped}), objective {config.objective},"
-        f" {config.epochs} epochs = {steps:,} steps, {precision(config, device)} on {device}."
+        f" {length}, {precision(config, device)} on {device}."
     )
 
 
