@@ -99,13 +99,14 @@ def require_alike(results: Sequence[Result]) -> None:
     """BenchmarkError unless there are results, all with the same images, budget and protocol."""
     if not results:
         raise BenchmarkError("nothing has been measured yet, so there is no table")
-    for what, values in {
+    told: dict[str, set[str]] = {
         "images": {f"{each.data.name} {each.data.fingerprint[:12]}" for each in results},
-        "budgets": {each.minutes for each in results if each.minutes is not None},
+        "budgets": {f"{each.minutes:g}" for each in results if each.minutes is not None},
         "protocols": {each.protocol for each in results},
-    }.items():
+    }
+    for what, values in told.items():
         if len(values) > 1:
-            listed = "; ".join(sorted(str(value) for value in values))
+            listed = "; ".join(sorted(values))
             raise BenchmarkError(
                 f"the results have different {what} ({listed}) and make no table; measure the odd"
                 " ones with --again, or keep them in another --out"
