@@ -115,8 +115,8 @@ def conclusion(held: int, cells: int, differing: Sequence[str]) -> str:
     """The one sentence; a small run is not held against the paper."""
     if differing:
         return (
-            f"**Not a reproduction: this was another setting than the paper's (below). {held} of"
-            f" {cells} cells are at most {WITHIN:g} point below the paper's all the same.**"
+            "**Not a reproduction: the setting was not the paper's (below). Cells at most"
+            f" {WITHIN:g} point below the paper's: {held} of {cells}.**"
         )
     return f"**{held} of {cells} cells are at most {WITHIN:g} point below the paper's.**"
 
