@@ -1,14 +1,15 @@
-"""`python -m training`: train, evaluate, embed, check."""
+"""`python -m training`: train, supervised, evaluate, embed, check."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from training import check, embed, train
+from training import check, embed, supervised, train
 from training.evaluation import command as evaluate
 
 COMMANDS = {
     "train": (train, "train an encoder on a folder of images"),
+    "supervised": (supervised, "train the same network by labels alone, as a baseline"),
     "evaluate": (evaluate, "probe a checkpoint beside its baselines"),
     "embed": (embed, "write the embeddings of images to a file"),
     "check": (check, "name every file that cannot be used, and why"),
