@@ -149,6 +149,12 @@ def how(results: Sequence[Result]) -> list[str]:
         )
         recipes = ", ".join(f"`{each.name}`" for each in results if each.trained)
         lines.append(f"* Recipes: configs/short/, {recipes}; one seed each.")
+    lines += [
+        f"* {each.title} has another encoder: conv is its last map (3 x 3), fc the hidden layer"
+        f" before Y, and Y has {each.trained.recipe.get('rkhs')} numbers."
+        for each in results
+        if each.trained is not None and each.trained.recipe.get("method") == "amdim"
+    ]
     slowest = max(each.evaluation_s for each in results)
     lines.append(f"* Probing took at most {slowest:,.0f} s for one encoder. Protocol:")
     return [*lines, "", results[0].protocol]
