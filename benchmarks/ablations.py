@@ -4,9 +4,9 @@ python -m benchmarks.ablations estimators   estimator x negatives x batch size
 python -m benchmarks.ablations weights      alpha against beta: classification, reconstruction
 python -m benchmarks.ablations prior        the prior game on and off: independence of Y
 
-Each with --minutes-each M (of training) and --images N (of the training split), which the page
-states. Results go to benchmarks/results/ablations/, the page to docs/ablations/. What was measured
-is not measured again; a training that was interrupted goes on.
+Each with --minutes-each M (of training) or epochs=E, and --images N (of each split at most), which
+the page states. Results go to benchmarks/results/ablations/, the page to docs/ablations/. What was
+measured is not measured again; a training that was interrupted goes on.
 """
 
 import argparse
@@ -49,15 +49,15 @@ class Grid:
     parts: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
 
-    def trials(self, minutes: float, settings: Sequence[str]) -> list[Trial]:
-        """One a cell."""
+    def trials(self, minutes: float | None, settings: Sequence[str]) -> list[Trial]:
+        """One a cell; without minutes the settings say for how many epochs."""
         return [
             Trial(
                 name="-".join(cell.values()),
                 title=", ".join(f"{key} {value}" for key, value in cell.items()),
                 recipe=BASELINE_RECIPE,
                 settings=(
-                    f"budget_minutes={minutes!r}",
+                    *(() if minutes is None else (f"budget_minutes={minutes!r}",)),
                     *self.fixed,
                     *(f"{key}={value}" for key, value in cell.items()),
                     *settings,
@@ -110,7 +110,7 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=f"python -m {PROGRAM}", description=__doc__)
     parser.add_argument("grid", choices=GRIDS)
     parser.add_argument("--minutes-each", type=float, default=MINUTES_EACH, help="of training")
-    parser.add_argument("--images", type=int, default=IMAGES, help="of the training split")
+    parser.add_argument("--images", type=int, default=IMAGES, help="of each split, at most")
     parser.add_argument("--fit-steps", type=int, default=Request.steps, help="of critics, decoders")
     add_arguments(parser, "ablations")
     asked = parser.parse_intermixed_args(words)
@@ -124,10 +124,12 @@ def work(asked: argparse.Namespace, load_before: float) -> list[str]:
     data = subset(asked.data, asked.root, asked.images, runs)
     place = Place(data, asked.root, runs / asked.grid, asked.device)
     shelf = Shelf((asked.out or RESULTS / "ablations") / asked.grid)
-    trials = grid.trials(asked.minutes_each, asked.settings)
+    by_epochs = any(word.startswith("epochs=") for word in asked.settings)
+    minutes = None if by_epochs else asked.minutes_each
+    trials = grid.trials(minutes, asked.settings)
     names = [trial.name for trial in trials]
-    if not asked.again:
-        require_minutes(list(shelf.read(names)), asked.minutes_each)
+    if minutes is not None and not asked.again:
+        require_minutes(list(shelf.read(names)), minutes)
     request = Request(probe_epochs=asked.probe_epochs, steps=asked.fit_steps)
     parts = (*PARTS["quick"], *grid.parts)
     device = choose_device(asked.device)
@@ -136,7 +138,7 @@ def work(asked: argparse.Namespace, load_before: float) -> list[str]:
     def measure(trial: Trial) -> Result:
         checkpoint = train(trial, place)
         probed, trained = probing.checkpoint(checkpoint), describe(checkpoint)
-        return as_result(trial, probed, trained, asked.minutes_each, load_before)
+        return as_result(trial, probed, trained, minutes, load_before)
 
     failed = measure_missing(trials, place, shelf, measure, again=asked.again)
     measured = {result.name: result for result in shelf.read(names)}

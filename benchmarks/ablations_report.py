@@ -1,9 +1,11 @@
 """The pages on single choices: a table, a sentence computed from it, and plots."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.drawing import bars, lines
+from benchmarks.failures import BenchmarkError
 from benchmarks.report import deliver, head, table
 from benchmarks.shelf import Result, common_facts, require_alike
 
@@ -29,11 +31,28 @@ def write(grid: str, command: str, cells: Cells, folder: Path) -> None:
     """The page and its plots; BenchmarkError where results do not belong together."""
     results = [result for _, result in cells]
     require_alike(results)
+    require_one_recipe(cells)
     folder.mkdir(parents=True, exist_ok=True)
     plots = PLOTS[grid](cells)
     for name, drawn in plots.items():
         (folder / f"{grid}-{name}.svg").write_text(drawn, encoding="utf-8")
     deliver(page(grid, command, cells, list(plots)), f"{grid}.md", folder)
+
+
+def require_one_recipe(cells: Cells) -> None:
+    """BenchmarkError where runs differ in more than what is varied."""
+    recipes = [result.trained.recipe for _, result in cells if result.trained is not None]
+    differing = {
+        key
+        for recipe in recipes
+        for key in recipes[0]
+        if key not in cells[0][0] and recipe.get(key) != recipes[0][key]
+    }
+    if differing:
+        raise BenchmarkError(
+            f"the results differ in {', '.join(sorted(differing))} too, and make no table; measure"
+            " them anew with --again, or keep them in another --out"
+        )
 
 
 def page(grid: str, command: str, cells: Cells, plots: Sequence[str]) -> str:
@@ -54,12 +73,19 @@ def page(grid: str, command: str, cells: Cells, plots: Sequence[str]) -> str:
 def size(results: Sequence[Result]) -> str:
     """How small this is, in a sentence."""
     data, minutes = results[0].data, results[0].minutes
+    each = "the same epochs" if minutes is None else f"{minutes:g} minutes of training"
     epochs = [result.trained.epochs for result in results if result.trained]
     seen = f"{min(epochs):.1f} to {max(epochs):.1f} epochs" if epochs else "no epoch"
     return (
-        f"One seed a cell, {minutes:g} minutes of training on {data.train:,} images ({seen}),"
-        f" {data.test:,} test images: a trend at most, and differences of a point or two are noise."
+        f"One seed a cell, {each} on {data.train:,} images ({seen}), {data.test:,} test images: a"
+        f" trend at most; one standard error of an accuracy is up to {worst_error(data.test):.1f}"
+        " points."
     )
+
+
+def worst_error(images: int) -> float:
+    """The standard error of an accuracy of one half, counted on so many images, in points."""
+    return 50 / math.sqrt(images)
 
 
 def rows(cells: Cells) -> tuple[list[str], list[list[str]]]:

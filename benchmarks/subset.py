@@ -1,4 +1,4 @@
-"""The first images of a set as a folder of classes, so that any command can be given fewer."""
+"""Some images of a set as a folder of classes, so that any command can be given fewer."""
 
 import shutil
 from pathlib import Path
@@ -16,7 +16,7 @@ SEED = 0
 def subset(data: str, root: Path, images: int, folder: Path) -> str:
     """`data` itself where it has no more training images; else a folder with so many, drawn once.
 
-    The test split is kept whole. Raises DataError where the images have no classes.
+    There are at most as many test images. Raises DataError where the images have no classes.
     """
     whole = load_labelled(data, Preprocessing(size=SIDE, colour="rgb"), root=root)
     if images >= len(whole.train):
@@ -26,12 +26,13 @@ def subset(data: str, root: Path, images: int, folder: Path) -> str:
         return str(drawn)
     growing = drawn.with_suffix(".part")
     shutil.rmtree(growing, ignore_errors=True)
-    chosen = torch.randperm(len(whole.train), generator=torch.Generator().manual_seed(SEED))
     for split, pixels, labels in (
-        ("train", whole.train[chosen[:images]], whole.train_labels[chosen[:images]]),
+        ("train", whole.train, whole.train_labels),
         ("test", whole.test, whole.test_labels),
     ):
-        for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+        generator = torch.Generator().manual_seed(SEED)
+        chosen = torch.randperm(len(pixels), generator=generator)[:images]
+        for number, (image, label) in enumerate(zip(pixels[chosen], labels[chosen], strict=True)):
             file = growing / split / whole.class_names[int(label)] / f"{number:05d}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image.numpy()).save(file)

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import ablations_report
 from benchmarks.ablations import GRIDS
 from benchmarks.ablations_report import Cells
+from benchmarks.failures import BenchmarkError
 from benchmarks.shelf import Result
 from tests.benchmarks.measured import result
 from training.config import read_config
@@ -77,12 +78,23 @@ def test_the_prior_game_is_judged_by_ndm_with_and_without_it() -> None:
     assert "no more independent" in sentence([game("0.0", 0.3, 60), game("0.1", 0.5, 58)])
 
 
+def test_runs_that_differ_in_more_than_the_grid_make_no_table(tmp_path: Path) -> None:
+    one, other = (
+        ({"prior": "uniform", "gamma": gamma}, result(gamma, recipe={"gamma": gamma, "epochs": n}))
+        for gamma, n in (("0.0", 2), ("0.1", 3))
+    )
+    with pytest.raises(BenchmarkError, match="differ in epochs too"):
+        ablations_report.write("prior", "command", [one, other], tmp_path)
+
+
 def test_a_page_has_a_row_a_cell_its_numbers_and_how_small_it_was(tmp_path: Path) -> None:
     cells = [game("0.0", 0.9, 60), game("0.1", 0.5, 58)]
     ablations_report.write("prior", "command", cells, tmp_path)
     text = (tmp_path / "prior.md").read_text()
     assert "| uniform | 0.1 | 58.00 |  |  | 0.500 | 0.500 | 3.25 | 100 | 900 |" in text
     assert "15 minutes of training on 50,000 images (0.3 to 0.3 epochs)" in text
+    assert "10,000 test images: a trend at most; one standard error" in text
+    assert "is up to 0.5 points" in text
     for plot in ("prior-ndm.svg", "prior-accuracy.svg"):
         assert f"({plot})" in text
         assert (tmp_path / plot).exists()
