@@ -1,5 +1,7 @@
 """What was measured is not measured again, and what failed does not stop the rest."""
 
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,13 @@ class Bench:
         if trial.name in self.failing:
             raise BenchmarkError("it diverged")
         return result(trial.name, y_mlp200=50)
+
+
+class Program(Trial):
+    """A trial whose title is the program that stands for its training."""
+
+    def words(self, place: Place) -> list[str]:
+        return [sys.executable, "-c", self.title]
 
 
 def trials(*names: str) -> list[Trial]:
@@ -78,7 +87,38 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
 
 def test_a_training_that_fails_is_an_error_with_its_run(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match=r"its training failed.*runs/a"):
-        train(Trial("a", "a", RECIPE, command="no-such-command"), place(tmp_path))
+        train(Program("a", "raise SystemExit(2)", RECIPE), place(tmp_path))
+
+
+def test_a_training_that_was_stopped_is_an_error_that_says_it_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match="stopped; the same command goes on"):
+        train(Program("a", "pass", RECIPE), place(tmp_path))
+
+
+def test_an_interrupt_lets_the_training_save_before_it_is_passed_on(tmp_path: Path) -> None:
+    started, saved = tmp_path / "started", tmp_path / "saved"
+    waiting = (
+        "import pathlib, signal, sys, time\n"
+        f"save = lambda *_: (pathlib.Path({str(saved)!r}).touch(), sys.exit(0))\n"
+        "signal.signal(signal.SIGTERM, save)\n"
+        f"pathlib.Path({str(started)!r}).touch()\n"
+        "time.sleep(600)\n"
+    )
+
+    def interrupt(number: int, frame: object) -> None:
+        if not started.exists():
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            return
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(Program("a", waiting, RECIPE), place(tmp_path))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert saved.exists()
 
 
 def test_the_bound_is_the_mean_of_the_last_steps(tmp_path: Path) -> None:
