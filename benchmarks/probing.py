@@ -71,8 +71,10 @@ class Probing:
         """Principal components of the pixels: 100, and as many as the recipe's Y has numbers."""
         began = time.monotonic()
         bench = self._bench(build_preprocessing(config))
-        counts = {COMPONENTS, config.summary_dim}
-        return self._measured(pixel_vectors(counts, config.summary_dim, bench), bench, began)
+        most = min(len(bench.images.train), bench.images.train[0].numel())
+        as_many_as_y = min(config.summary_dim, most)
+        columns = pixel_vectors({min(COMPONENTS, most), as_many_as_y}, as_many_as_y, bench)
+        return self._measured(columns, bench, began)
 
     def encoder(self, name: str, encoder: Encoder, preprocessing: Preprocessing) -> Probed:
         """An encoder that is at hand; it is not changed."""
