@@ -104,14 +104,22 @@ class CriticCard(Component):
 
 
 class ObjectiveCard(_Value):
-    """The objective that trained the encoder: its bound, negatives and DIM's three weights."""
+    """What trained the encoder: its bound, negatives, and what belongs to the method alone.
 
+    alpha, beta, gamma, prior  DIM's three weights and its prior; None for another method
+    arguments                  AMDIM's constructor arguments: clip, regulariser and the like
+
+    Of imported weights only what is known: None, left out, or the name "unknown" otherwise.
+    """
+
+    method: Literal["dim", "amdim"] = "dim"
     name: str
     negatives: str
-    alpha: float
-    beta: float
-    gamma: float
-    prior: str | None
+    alpha: float | None = None
+    beta: float | None = None
+    gamma: float | None = None
+    prior: str | None = None
+    arguments: dict[str, Argument] = {}
 
 
 class DataCard(_Value):
@@ -124,7 +132,10 @@ class DataCard(_Value):
 
 
 class TrainingCard(_Value):
-    """The facts of the training run; `seconds` is wall-clock time of training alone."""
+    """The facts of the training run; `seconds` is wall-clock time of training alone.
+
+    Steps, images and seconds count what was done here: none, where the card has an `origin`.
+    """
 
     steps: Count
     images_seen: Count
@@ -152,7 +163,9 @@ class EvaluationRow(_Value):
 
     encoder         "trained", or a baseline such as "random" or "pixels_pca"
     representation  "conv", "fc", "y" or "pixels"
-    probe           "mlp200", "linear" or "knn"
+    probe           "mlp200", "linear", "svm" or "knn"
+    seeds           number of seeds whose mean `accuracy` is
+    spread          standard deviation over the seeds (n - 1); None for one seed
     """
 
     encoder: str
@@ -160,19 +173,41 @@ class EvaluationRow(_Value):
     probe: str
     accuracy: Fraction
     note: str = ""
+    seeds: Annotated[int, Field(ge=1)] = 1
+    spread: Fraction | None = None
+
+
+class EvaluationMeasure(_Value):
+    """One number of an evaluation that is no accuracy of a probe.
+
+    encoder, representation  as in a row
+    measure                  such as "mine", "ndm", "ms_ssim", "duplicates_ap", "group_map"
+    unit                     "nats", or "" for a share or an index
+    """
+
+    encoder: str
+    representation: str
+    measure: str
+    value: float
+    unit: Literal["nats", ""] = ""
+    note: str = ""
 
 
 class EvaluationCard(_Value):
-    """The evaluation table with the protocol that made it."""
+    """The evaluation table, and what else was measured, with the protocol that made it."""
 
     protocol: str
     data: EvaluationData
     rows: list[EvaluationRow]
     seconds: Seconds
+    measures: list[EvaluationMeasure] = []
 
 
 class Card(_Value):
     """Everything a checkpoint says of itself; `files` maps a file's name to its sha256.
+
+    `origin` says where weights come from that were not trained here; `data` are then the images
+    its critics were fitted on, if any.
 
     `files` names the weights and the golden file and is filled when the checkpoint is saved. The
     card cannot hash itself: its own safety is that it is strict, and that the golden outputs, which
@@ -188,6 +223,7 @@ class Card(_Value):
     objective: ObjectiveCard
     data: DataCard
     training: TrainingCard
+    origin: str | None = None
     evaluation: EvaluationCard | None = None
     weights_dtype: Literal["float32", "float16"] = "float32"
     files: dict[str, Sha256] = {}

@@ -3,6 +3,7 @@
 import argparse
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -15,7 +16,6 @@ from models.card import (
     Component,
     CriticCard,
     DataCard,
-    ObjectiveCard,
     Preprocessing,
     TrainingCard,
 )
@@ -28,6 +28,7 @@ from training.building import (
     build_encoder_on_meta,
     build_model,
     build_preprocessing,
+    objective_card,
     served_critics,
 )
 from training.calibrate import Fitted, Role, calibration_of, fit_critics
@@ -149,7 +150,10 @@ def fit_served(
     critics = served_critics(config, model.encoder)
     frozen = prepare(model.encoder)
     fit_critics(config, frozen, critics, images.pixels, preprocessing, print)
-    held_out, which = held_out_images(load, images)
+    held_out, which = held_out_images(
+        lambda: load("test", stream=images.streamed, quiet=True),  # its files were named before
+        images,
+    )
     fitted = {}
     for role, critic in critics.items():
         calibration = calibration_of(critic, frozen, held_out, preprocessing, which, config.seed)
@@ -161,10 +165,12 @@ def fit_served(
     return fitted
 
 
-def held_out_images(load: "Loader", images: ImageSet) -> tuple[torch.Tensor, str]:
+def held_out_images(
+    load_test: Callable[[], ImageSet], images: ImageSet
+) -> tuple[torch.Tensor, str]:
     """Pixels for measuring the critics, and in words which they are."""
     try:
-        test = load("test", stream=images.streamed, quiet=True)  # its files were named before
+        test = load_test()
     except DataError:
         test = None  # too few images for a split of their own
     if test is None or len(test) < 2:
@@ -223,14 +229,7 @@ def describe_run(
             for role, each in fitted.items()
         },
         preprocessing=preprocessing,
-        objective=ObjectiveCard(
-            name=config.objective,
-            negatives=config.negatives,
-            alpha=config.alpha,
-            beta=config.beta,
-            gamma=config.gamma,
-            prior=config.prior if config.gamma else None,
-        ),
+        objective=objective_card(config),
         data=data,
         training=TrainingCard(
             steps=outcome.steps,
@@ -261,8 +260,8 @@ def describe(
     skipped = f", {images.skipped} skipped" if images.skipped else ""
     return (
         f"Training {config.encoder} ({million:.2f} M parameters) on {len(images):,} images of"
-        f" {images.name} ({images.origin}{skipped}), objective {config.objective},"
-        f" {length}, {precision(config, device)} on {device}."
+        f" {images.name} ({images.origin}{skipped}), {config.method} with"
+        f" {objective_card(config).name}, {length}, {precision(config, device)} on {device}."
     )
 
 
