@@ -37,9 +37,11 @@ from training.datasets import DEFAULT_ROOT, NAMED_SETS
 from training.devices import DEVICES, choose_device
 from training.display import Display
 from training.images import DataError, ImageSet
-from training.loop import Outcome, precision, train
+from training.loop import Outcome, train
 from training.progress import NotFiniteError, duration
 from training.runs import CHECKPOINT_FOLDER, RunError, lock_run, open_run
+from training.source import Resident
+from training.step import precision
 
 FEWEST_IMAGES = 8
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "safetensors")
@@ -94,7 +96,8 @@ def train_run(args: argparse.Namespace) -> int:
         model = build_model(config)
         print(describe(config, model, images, device), flush=True)
         images = replace(images, pixels=images.pixels.to(device))
-        outcome = train(config, model, images.pixels, preprocessing, args.out, device=device)
+        source = Resident(images.pixels)
+        outcome = train(config, model, source, preprocessing, args.out, device=device)
         if not outcome.finished:
             print(f"Stopped after step {outcome.steps}; the same command goes on from there.")
             return 0

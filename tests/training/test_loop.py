@@ -14,9 +14,11 @@ from safetensors.torch import load_file
 
 from training.building import build_model, build_preprocessing
 from training.config import TrainConfig
-from training.loop import Outcome, learning_rate, train
+from training.loop import Outcome, train
 from training.progress import NotFiniteError
 from training.runs import LOG_FILE, RESUME_FILE
+from training.source import Resident
+from training.step import learning_rate
 
 SMALL = TrainConfig(
     encoder="basic28x28",
@@ -51,7 +53,7 @@ def run(out: Path, config: TrainConfig = SMALL, stop_after_steps: int | None = N
     return train(
         config,
         model,
-        toy_pixels(),
+        Resident(toy_pixels()),
         preprocessing,
         out,
         device=CPU,
