@@ -28,7 +28,7 @@ def all_pairs(
     """Every other image of the batch is a negative (the paper): K = N - 1."""
     y_IU = shares.gather(critic.embed_summary(y_ID))
     map_JPU = shares.gather(critic.embed_map(map_ICMM))
-    check_batch(len(y_IU))
+    check_batch(y_IU)
     return split_diagonal(critic.score_all(y_IU, map_JPU))
 
 
@@ -47,7 +47,7 @@ def shuffle(
     y_IU, map_IPU = critic.embed_summary(y_ID), critic.embed_map(map_ICMM)
     whole_JPU = shares.gather(map_IPU)
     images, places, _ = whole_JPU.shape
-    check_batch(images)
+    check_batch(whole_JPU)
     shift_P = torch.randint(1, images, (places,), generator=generator).to(y_ID.device)
     return moved_scores(critic, y_IU, map_IPU, whole_JPU, shift_P, shares)
 
@@ -62,7 +62,7 @@ def roll(
     """One negative: the next image of the batch (the ports' way)."""
     y_IU, map_IPU = critic.embed_summary(y_ID), critic.embed_map(map_ICMM)
     whole_JPU = shares.gather(map_IPU)
-    check_batch(len(whole_JPU))
+    check_batch(whole_JPU)
     next_P = torch.ones(whole_JPU.shape[1], dtype=torch.int64, device=y_ID.device)
     return moved_scores(critic, y_IU, map_IPU, whole_JPU, next_P, shares)
 
@@ -97,7 +97,7 @@ def split_diagonal(scores_IJP: Float[Tensor, "images images places"]) -> Scores:
     return Scores(positive_IP, others.reshape(images, images - 1, -1))
 
 
-def check_batch(images: int) -> None:
-    """Raise ValueError for a batch without any other image."""
-    if images < 2:
+def check_batch(batch: Tensor) -> None:
+    """Raise ValueError for a batch (first axis images) without any other image."""
+    if len(batch) < 2:
         raise ValueError("negatives need at least two images in a batch; raise batch_size")

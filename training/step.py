@@ -12,6 +12,7 @@ from models.method import Method
 from models.preprocess import normalise
 from models.types import Images, Pixels
 from training.config import TrainConfig
+from training.distributed import ALONE, Ranks
 from training.draws import seeded
 from training.views import draw_views
 
@@ -27,10 +28,12 @@ class Step:
         *,
         device: torch.device,
         total: int,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.config, self.preprocessing = config, preprocessing
-        self.device, self.total = device, total
+        self.device, self.total, self.ranks = device, total, ranks
         self.model = model.to(device).to(memory_format=torch.channels_last).train()
+        self.run = ranks.parallel(model)
         self.bounds = adam(model.bound_parameters(), config)
         critic = model.prior_critic
         self.prior = None if critic is None else adam(list(critic.parameters()), config)
@@ -48,7 +51,7 @@ class Step:
 
     def see(self, number: int, pixels: Pixels) -> list[Images]:
         """The views of that step, one batch of normalised images each."""
-        drawn = seeded(self.config.seed, "views", number, self.device)
+        drawn = self.ranks.draws(seeded(self.config.seed, "views", number, self.device))
         views = draw_views(self.config.views, self.model.num_views, pixels, drawn)
         return [normalise(view, self.preprocessing) for view in views]
 
@@ -60,7 +63,7 @@ class Step:
 
         negatives = seeded(config.seed, "negatives", number)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            loss, parts, features = model(*images, generator=negatives)
+            loss, parts, features = self.run(*images, generator=negatives)
         self.bounds.zero_grad(set_to_none=True)
         loss.backward()
         self.bounds.step()
@@ -69,6 +72,7 @@ class Step:
             prior_loss = model.prior_loss(features, seeded(config.seed, "prior", number))
             self.prior.zero_grad(set_to_none=True)
             prior_loss.backward()
+            self.ranks.average_gradients(self.prior)
             self.prior.step()
             parts["prior_critic_loss"] = prior_loss
         return {name: value.detach() for name, value in {"loss": loss, **parts}.items()}

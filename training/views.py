@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from models.registry import look_up
+from models.shares import integers, uniform
 from models.types import Pixels
 
 View = Callable[[Pixels, Generator], Pixels]
@@ -85,22 +86,19 @@ VIEWS: dict[str, View] = {
 
 def _chance(count: int, probability: float, generator: Generator, device: torch.device) -> Tensor:
     """(N,) bool, each true with the given probability."""
-    draws = torch.rand(count, generator=generator, device=generator.device)
-    return (draws < probability).to(device)
+    return (uniform(count, generator) < probability).to(device)
 
 
 def _between(count: int, low: float, high: float, colours: Tensor, gen: Generator) -> Tensor:
     """(N, 1, 1) uniform in [low, high), on the device of the colours."""
-    draws = torch.rand(count, generator=gen, device=gen.device).to(colours.device)
+    draws = uniform(count, gen).to(colours.device)
     return (low + (high - low) * draws)[:, None, None]
 
 
 def _shifted(count: int, length: int, generator: Generator, device: torch.device) -> Tensor:
     """(N, length) source index of each row or column after a random shift, borders reflected."""
     reach = min(CROP_SHIFT, length - 1)
-    drawn = torch.randint(
-        -reach, reach + 1, (count, 1), generator=generator, device=generator.device
-    )
+    drawn = integers(count, -reach, reach + 1, generator)[:, None]
     index = (torch.arange(length, device=device) + drawn.to(device)).abs()
     return (length - 1) - ((length - 1) - index).abs()
 

@@ -1,0 +1,126 @@
+"""Run by several processes: each prints how far its gradients are from those of one process.
+
+A line of JSON a case: the case, the relative error of all gradients, the worst parameter's, and of
+everything else that must agree (loss, running statistics, the prior critic's own gradient).
+"""
+
+import copy
+import json
+import sys
+
+import torch
+from torch import nn
+
+from models.critics import build_critic
+from models.dim import DeepInfoMax, DimTerms
+from models.encoders import build_encoder
+from models.objectives import OBJECTIVES
+from models.prior import PriorCritic
+from training.distributed import ALONE, Ranks, joined
+
+CPU = torch.device("cpu")
+IMAGES, DIM = 6, 6
+# (local critic, global critic, negatives) for every objective
+CRITICS = {
+    "dot": ("local_dot", "global_dot", "all"),
+    "dot, shuffled": ("local_dot", "global_dot", "shuffle"),
+    "concat, shuffled": ("local_concat", "global_concat", "shuffle"),
+    "concat, rolled": ("local_concat", "global_conv", "roll"),
+}
+
+
+def a_model(objective, critics, seed=1):
+    torch.manual_seed(seed)
+    local, global_, negatives = CRITICS[critics]
+    encoder = build_encoder("basic28x28", summary_dim=DIM, image_channels=1, fc_dim=16)
+    shapes = {"summary_dim": DIM, "map_shape": encoder.map_shape, "units": 8}
+    model = DeepInfoMax(
+        encoder,
+        DimTerms(objective=objective, negatives=negatives, alpha=0.5, beta=1.0, gamma=0.3),
+        local_critic=build_critic(local, **shapes),
+        global_critic=build_critic(global_, **shapes),
+        prior_critic=PriorCritic(DIM),
+    )
+    model.double().train().prior_critic.float()  # it takes 32 bits, whatever the encoder gives
+    return model
+
+
+def some_views(model):
+    generator = torch.Generator().manual_seed(2)
+    return [
+        torch.randn(IMAGES, 1, 28, 28, generator=generator).double() for _ in range(model.num_views)
+    ]
+
+
+def learned(model, views, ranks: Ranks):
+    """Every number of a step that ranks must agree on, by name."""
+    model = copy.deepcopy(model)
+    run = ranks.parallel(model)
+    generators = [torch.Generator().manual_seed(number) for number in (3, 4)]
+    with ranks.sharing(model):
+        loss, parts, features = run(*map(ranks.own, views), generator=generators[0])
+        loss.backward()
+        numbers = {
+            f"gradient {name}": parameter.grad.clone()
+            for name, parameter in model.named_parameters()
+            if parameter.grad is not None
+        }
+        if model.prior_critic is not None:
+            prior = torch.optim.SGD(model.prior_critic.parameters())
+            prior.zero_grad()
+            model.prior_loss(features, generators[1]).backward()
+            ranks.average_gradients(prior)
+            for name, parameter in model.prior_critic.named_parameters():
+                numbers[f"gradient of its own loss, prior critic {name}"] = parameter.grad
+    numbers |= {f"state {name}": value for name, value in model.named_buffers()}
+    numbers |= {f"part {name}": part.detach() for name, part in {"loss": loss, **parts}.items()}
+    return numbers
+
+
+def difference(expected, found):
+    """(relative error of all gradients as one vector, worst of the others, its name)."""
+    assert expected.keys() == found.keys()
+    gradients = [name for name in expected if name.startswith("gradient")]
+    whole, wrong = (
+        torch.cat([numbers[name].flatten() for name in gradients])
+        for numbers in (expected, {name: found[name] - expected[name] for name in gradients})
+    )
+    scale = {name: expected[name].norm() + 1e-3 * whole.norm() for name in gradients}
+    scale |= {name: expected[name].double().norm() for name in expected.keys() - set(gradients)}
+    each = {
+        name: float((found[name] - expected[name]).double().norm() / scale[name])
+        for name in expected
+    }
+    worst = max(each, key=each.get)
+    return float(wrong.norm() / whole.norm()), each[worst], worst
+
+
+class Apart(Ranks):
+    """Ranks that forget to gather: what plain data parallelism would give."""
+
+    def __init__(self, ranks):
+        self.own, self.parallel, self.average_gradients = (
+            ranks.own,
+            ranks.parallel,
+            ranks.average_gradients,
+        )
+
+
+def tell(case, model: nn.Module, ranks: Ranks):
+    views = some_views(model)
+    error, worst, name = difference(learned(model, views, ALONE), learned(model, views, ranks))
+    print(json.dumps({"case": case, "error": error, "worst": worst, "name": name}), flush=True)
+
+
+def main():
+    torch.set_num_threads(1)
+    with joined(CPU) as (ranks, _):
+        assert ranks.world == int(sys.argv[1])
+        for objective in OBJECTIVES:
+            for critics in CRITICS if objective == "dv" else ("dot", "concat, shuffled"):
+                tell(f"{objective}, {critics}", a_model(objective, critics), ranks)
+        tell("infonce without gathering", a_model("infonce", "dot"), Apart(ranks))
+
+
+if __name__ == "__main__":
+    main()
