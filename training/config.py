@@ -52,11 +52,13 @@ class TrainConfig(BaseModel):
     # how
     batch_size: int = Field(128, ge=2)
     epochs: int = Field(30, ge=1)
+    budget_minutes: float = Field(0.0, ge=0)  # above 0: as many steps as fit, whatever epochs says
     learning_rate: float = Field(3e-4, gt=0)
     schedule: Literal["constant", "cosine"] = "cosine"
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = Field(0.0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"  # auto: measured where it may pay
     seed: int = Field(0, ge=0, le=2**31 - 1)
 
     # the served JSD critics, fitted on the frozen encoder at the end
@@ -97,12 +99,23 @@ def read_config(recipe: Path | None, words: list[str]) -> TrainConfig:
             raise ConfigError(f"recipe {recipe} cannot be read: {error.strerror}") from error
         except ValueError as error:
             raise ConfigError(f"recipe {recipe} is not valid TOML: {error}") from error
+        one_length(values)
+    given: dict[str, Any] = {}
     for word in words:
         key, equals, text = word.partition("=")
         if not equals:
             raise ConfigError(f"{word!r} is not key=value; for example epochs=30")
-        values[key.strip()] = parse_value(text.strip())
-    return make_config(values)
+        given[key.strip()] = parse_value(text.strip())
+    one_length(given)
+    if "epochs" in given:
+        values.pop("budget_minutes", None)  # words over the recipe: the length is this one now
+    return make_config(values | given)
+
+
+def one_length(values: dict[str, Any]) -> None:
+    """ConfigError where a run is given both a number of epochs and a budget of time."""
+    if "epochs" in values and values.get("budget_minutes"):
+        raise ConfigError("epochs and budget_minutes both say how long to train; give one of them")
 
 
 def make_config(values: dict[str, Any]) -> TrainConfig:

@@ -47,22 +47,12 @@ class Ranks(Shares):
         """Whether this process writes logs, state and checkpoint, and speaks to the user."""
         return self.rank == 0
 
-    def check_batch_size(self, size: int) -> None:
-        """Raise ConfigError unless a batch can be shared equally."""
-        if size % self.world:
-            fits = [size // self.world * self.world, (size // self.world + 1) * self.world]
-            choices = " or ".join(str(each) for each in fits if each)
-            raise ConfigError(
-                f"a batch of {size} images cannot be shared equally by {self.world} processes;"
-                f" set batch_size={choices}"
-            )
-
     @contextmanager
     def sharing(self, model: Method) -> Iterator[None]:  # noqa: ARG002 - here nothing changes
         """While it lasts, the model takes shares of batches and answers for the whole of them."""
         yield
 
-    def parallel(self, model: Method) -> nn.Module:
+    def parallel(self, model: nn.Module) -> nn.Module:
         """The model to call: its parameters' gradients come out the same on every rank."""
         return model
 
@@ -76,6 +66,10 @@ class Ranks(Shares):
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any rank; the same answer everywhere."""
         return flag
+
+    def agree(self, number: float) -> float:
+        """The first rank's number, on every rank."""
+        return number
 
     def require_same(self, what: str, text: str) -> None:
         """Raise RunError where another rank's text differs from this one's."""
@@ -100,7 +94,7 @@ class ManyRanks(Ranks):
 
     def gather(self, share: Tensor) -> Tensor:
         """The shares of all ranks, in order; gradients return to where rows came from."""
-        gathered: Tensor = _Gather.apply(share, self.world)
+        gathered: Tensor = torch.compiler.disable(_Gather.apply)(share, self.world)
         return gathered
 
     def own(self, batch: Tensor) -> Tensor:
@@ -118,12 +112,14 @@ class ManyRanks(Ranks):
         finally:
             model.shares = WHOLE
 
-    def parallel(self, model: Method) -> nn.Module:
+    def parallel(self, model: nn.Module) -> nn.Module:
         """Wrap the model; buffers need no broadcast, since every rank computes the same."""
         device_ids = [self.device] if self.device.type == "cuda" else None
-        accepted = inspect.signature(DistributedDataParallel).parameters
-        name = "forward_sync_buffers" if "forward_sync_buffers" in accepted else "broadcast_buffers"
-        return DistributedDataParallel(model, device_ids=device_ids, **{name: False})
+        known = inspect.signature(DistributedDataParallel).parameters
+        once: Any = {"forward_sync_buffers": False}  # of torch 2.14; before, by another name
+        if not once.keys() <= known.keys():
+            once = {"broadcast_buffers": False}
+        return DistributedDataParallel(model, device_ids=device_ids, **once)
 
     def average_gradients(self, optimiser: torch.optim.Optimizer) -> None:
         """One sum over all ranks, of all gradients laid end to end."""
@@ -144,6 +140,12 @@ class ManyRanks(Ranks):
         flags = torch.tensor([flag], dtype=torch.uint8)
         dist.all_reduce(flags, dist.ReduceOp.MAX, group=self.hosts)
         return bool(flags)
+
+    def agree(self, number: float) -> float:
+        """Send the first rank's number to all."""
+        numbers = torch.tensor([number], dtype=torch.float64)
+        dist.broadcast(numbers, 0, group=self.hosts)
+        return float(numbers)
 
     def require_same(self, what: str, text: str) -> None:
         """Compare with what rank 0 has."""
@@ -226,6 +228,17 @@ def joined(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
             " When its cause is mended, the same command goes on from the last saved state"
         ) from error
     dist.destroy_process_group()  # after an error it might wait for those who are gone
+
+
+def check_shares(images: int, world: int) -> None:
+    """Raise ConfigError unless a batch of so many images can be shared equally."""
+    if images % world:
+        fits = [images // world * world, (images // world + 1) * world]
+        choices = " or ".join(str(each) for each in fits if each)
+        raise ConfigError(
+            f"a batch of {images} images cannot be shared equally by {world} processes;"
+            f" set batch_size={choices}"
+        )
 
 
 def meeting_place() -> tuple[object, dict[str, str]]:

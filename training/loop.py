@@ -16,8 +16,9 @@ import torch
 
 from models.card import Preprocessing
 from models.method import Method
+from training.choices import Choices, epochs_in_steps
 from training.config import TrainConfig
-from training.distributed import ALONE, Ranks
+from training.distributed import ALONE, Ranks, check_shares
 from training.draws import batch_size, step_rows, steps_an_epoch
 from training.progress import Journal
 from training.runs import RESUME_FILE, load_resume, save_resume, trim_log
@@ -45,18 +46,23 @@ def train(
     out: Path,
     *,
     device: torch.device,
+    choices: Choices | None = None,
     ranks: Ranks = ALONE,
     stop_after_steps: int | None = None,
 ) -> Outcome:
     """Train `model` on the images of `source`, resuming what is there.
 
+    Without `choices` the run has its configured epochs and compiles nothing.
     SIGTERM and SIGINT save and return, on whichever rank. NotFiniteError leaves the last saved
     state untouched. Of many ranks, the first alone writes.
     """
     images = len(source)
-    ranks.check_batch_size(batch_size(config, images))
-    total = config.epochs * steps_an_epoch(config, images)
-    take = Step(config, model, preprocessing, device=device, total=total, ranks=ranks)
+    check_shares(batch_size(config, images), ranks.world)
+    total = choices.total_steps if choices else epochs_in_steps(config, images)
+    compiled = choices is not None and choices.compiled
+    take = Step(
+        config, model, preprocessing, device=device, total=total, compiled=compiled, ranks=ranks
+    )
     modules, optimisers = {"model": model}, take.optimisers
     with ranks.copy_of(out / RESUME_FILE) as file:
         done, seconds_before = load_resume(file.parent, modules, optimisers)

@@ -1,6 +1,7 @@
 """The folder of a run: what it is, what it logged, and the state from which it goes on.
 
 run.json            the configuration and the data it was started with
+choices.json        what it measured at its start and keeps (training/choices.py)
 log.jsonl           a line of statistics a step
 tensorboard/        the same for TensorBoard, every few steps
 resume.safetensors  weights, optimiser and step: all that the next step depends on

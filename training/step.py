@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,16 +28,18 @@ class Step:
         *,
         device: torch.device,
         total: int,
+        compiled: bool = False,
         ranks: Ranks = ALONE,
     ) -> None:
         self.config, self.preprocessing = config, preprocessing
         self.device, self.total, self.ranks = device, total, ranks
         self.model = model.to(device).to(memory_format=torch.channels_last).train()
-        self.run = ranks.parallel(model)
         self.bounds = adam(model.bound_parameters(), config)
         critic = model.prior_critic
         self.prior = None if critic is None else adam(list(critic.parameters()), config)
         self.autocast = precision(config, device) == "bf16"
+        learner: Any = torch.compile(model) if compiled else model
+        self.forward = ranks.parallel(learner)
 
     @property
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
@@ -61,9 +63,9 @@ class Step:
         for group in self.bounds.param_groups:
             group["lr"] = learning_rate(config, number, self.total)
 
-        negatives = seeded(config.seed, "negatives", number)
+        negatives = self.ranks.draws(seeded(config.seed, "negatives", number))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            loss, parts, features = self.run(*images, generator=negatives)
+            loss, parts, features = self.forward(*images, generator=negatives)
         self.bounds.zero_grad(set_to_none=True)
         loss.backward()
         self.bounds.step()

@@ -3,10 +3,13 @@
 import argparse
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -31,12 +34,16 @@ from training.building import (
     served_critics,
 )
 from training.calibrate import Fitted, Role, calibration_of, fit_critics
+from training.choices import epochs_in_steps, settle
 from training.config import ConfigError, TrainConfig, read_config
 from training.data import load_images
 from training.datasets import DEFAULT_ROOT, NAMED_SETS
 from training.devices import DEVICES, choose_device
 from training.display import Display
-from training.images import DataError, ImageSet
+from training.distributed import Ranks, check_shares, joined
+from training.draws import batch_size
+from training.images import DataError, ImageSet, Tell
+from training.launch import add_launch_arguments, device_name, launch, to_be_launched
 from training.loop import Outcome, train
 from training.progress import NotFiniteError, duration
 from training.runs import CHECKPOINT_FOLDER, RunError, lock_run, open_run
@@ -55,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="where named sets lie")
     parser.add_argument("--download", action="store_true", help="fetch a named set if missing")
     parser.add_argument("--device", choices=DEVICES, default="auto")
+    add_launch_arguments(parser)
     parser.add_argument("--name", help="the checkpoint's name (default: the name of --out)")
     parser.add_argument(
         "settings", nargs="*", metavar="key=value", help="settings over the recipe: epochs=30"
@@ -64,16 +72,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when finished or stopped by a signal with its state saved, 2 where it cannot go on."""
     try:
-        return train_run(args)
+        if to_be_launched(args):
+            return launch(args, read_config(args.recipe, args.settings))
+        with joined(choose_device(device_name(args))) as (ranks, device):
+            return train_run(args, ranks, device)
     except (ConfigError, DataError, RunError, NotFiniteError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def train_run(args: argparse.Namespace) -> int:
-    """Load, train, fit the served critics, write the checkpoint."""
+def train_run(args: argparse.Namespace, ranks: Ranks, device: torch.device) -> int:
+    """Load, train, fit the served critics, write the checkpoint; of many ranks, one writes."""
     config = read_config(args.recipe, args.settings)
-    device = choose_device(args.device)
+    tell: Tell = partial(print, flush=True) if ranks.writes else silent
     preprocessing = build_preprocessing(config)
     with Display() as progress:
         images = load_images(
@@ -81,28 +92,37 @@ def train_run(args: argparse.Namespace) -> int:
             preprocessing=preprocessing,
             root=args.root,
             download=args.download,
-            progress=progress,
+            progress=progress if ranks.writes else None,
+            tell=tell,
         )
     require_enough(images)
+    check_shares(batch_size(config, len(images)), ranks.world)
+    ranks.require_same("images", images.fingerprint)
     data = DataCard(
         name=images.name,
         fingerprint=images.fingerprint,
         images=len(images),
         skipped=images.skipped,
     )
-    open_run(args.out, config, data.model_dump())
-    with lock_run(args.out):
+    if ranks.writes:
+        open_run(args.out, config, data.model_dump())
+    with lock_run(args.out) if ranks.writes else nullcontext():
         torch.manual_seed(config.seed)
         model = build_model(config)
-        print(describe(config, model, images, device), flush=True)
+        tell(describe(config, model, images, device))
+        if ranks.world > 1:
+            tell(f"Each batch is shared by {ranks.world} processes.")
         images = replace(images, pixels=images.pixels.to(device))
         source = Resident(images.pixels)
-        outcome = train(config, model, source, preprocessing, args.out, device=device)
+        run: Any = (config, model, source, preprocessing, args.out)
+        choices = settle(*run, device=device, tell=tell, ranks=ranks)
+        outcome = train(*run, device=device, choices=choices, ranks=ranks)
         if not outcome.finished:
-            print(f"Stopped after step {outcome.steps}; the same command goes on from there.")
+            tell(f"Stopped after step {outcome.steps}; the same command goes on from there.")
+        if not (outcome.finished and ranks.writes):
             return 0
         fitted = fit_served(args, config, model, images, preprocessing)
-        card = describe_run(args, config, data, preprocessing, outcome, fitted, str(device))
+        card = describe_run(args, config, data, preprocessing, outcome, fitted, device, ranks)
         critics: dict[str, Critic] = {role: each.critic.cpu() for role, each in fitted.items()}
         folder = args.out / CHECKPOINT_FOLDER
         save_checkpoint(folder, card, model.encoder.cpu(), critics, draw_golden(preprocessing))
@@ -163,7 +183,8 @@ def describe_run(
     preprocessing: Preprocessing,
     outcome: Outcome,
     fitted: dict[Role, Fitted],
-    device: str,
+    device: torch.device,
+    ranks: Ranks,
 ) -> Card:
     """The card of the finished run; save_checkpoint adds the hashes."""
     batch_size = min(config.batch_size, data.images)
@@ -196,8 +217,8 @@ def describe_run(
             images_seen=outcome.steps * batch_size,
             epochs=outcome.steps * batch_size / data.images,
             seconds=round(outcome.seconds, 1),
-            device=device,
-            precision=precision(config, torch.device(device)),
+            device=str(device) if ranks.world == 1 else f"{ranks.world} x {device.type}",
+            precision=precision(config, device),
             versions={name: metadata.version(name) for name in PACKAGES},
             git_commit=git_commit(),
             seed=config.seed,
@@ -209,15 +230,22 @@ def describe_run(
     )
 
 
+def silent(sentence: str) -> None:
+    """Say nothing: another process says it."""
+
+
 def describe(config: TrainConfig, model: Method, images: ImageSet, device: torch.device) -> str:
     """What is about to happen, before the first step."""
     million = sum(p.numel() for p in model.encoder.parameters()) / 1e6
-    steps = config.epochs * (len(images) // min(config.batch_size, len(images)))
+    steps = epochs_in_steps(config, len(images))
+    length = f"{config.epochs} epochs = {steps:,} steps"
+    if config.budget_minutes:
+        length = f"as many steps as fit into {duration(60 * config.budget_minutes)}"
     skipped = f", {images.skipped} skipped" if images.skipped else ""
     return (
         f"Training {config.encoder} ({million:.2f} M parameters) on {len(images):,} images of"
         f" {images.name} ({images.origin}{skipped}), objective {config.objective},"
-        f" {config.epochs} epochs = {steps:,} steps, {precision(config, device)} on {device}."
+        f" {length}, {precision(config, device)} on {device}."
     )
 
 
