@@ -104,14 +104,20 @@ class CriticCard(Component):
 
 
 class ObjectiveCard(_Value):
-    """The objective that trained the encoder: its bound, negatives and DIM's three weights."""
+    """What trained the encoder: its bound, negatives, and what belongs to the method alone.
 
+    alpha, beta, gamma, prior  DIM's three weights and its prior; None for another method
+    arguments                  AMDIM's constructor arguments: clip, regulariser and the like
+    """
+
+    method: Literal["dim", "amdim"] = "dim"
     name: str
     negatives: str
-    alpha: float
-    beta: float
-    gamma: float
-    prior: str | None
+    alpha: float | None = None
+    beta: float | None = None
+    gamma: float | None = None
+    prior: str | None = None
+    arguments: dict[str, Argument] = {}
 
 
 class DataCard(_Value):

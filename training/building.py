@@ -5,13 +5,15 @@ from typing import Any, Literal
 
 import torch
 
-from models.card import Preprocessing
+from models.amdim import Amdim
+from models.card import ObjectiveCard, Preprocessing
 from models.critics import Critic, build_critic
 from models.dim import DeepInfoMax, DimTerms
 from models.encoders import Encoder, build_encoder
 from models.method import Method
 from models.prior import PriorCritic
 from training.config import TrainConfig
+from training.keys import encoder_keys
 
 
 def build_preprocessing(config: TrainConfig) -> Preprocessing:
@@ -23,7 +25,8 @@ def build_preprocessing(config: TrainConfig) -> Preprocessing:
 def build_config_encoder(config: TrainConfig) -> Encoder:
     """The encoder, freshly initialised from the global random state."""
     channels = 1 if config.colour == "grey" else 3
-    return build_encoder(config.encoder, summary_dim=config.summary_dim, image_channels=channels)
+    sizes = {key: getattr(config, key) for key in encoder_keys(config.encoder)}
+    return build_encoder(config.encoder, image_channels=channels, **sizes)
 
 
 def build_model(config: TrainConfig) -> Method:
@@ -48,11 +51,41 @@ def build_dim(config: TrainConfig) -> DeepInfoMax:
         terms,
         local_critic=training_critic(config, "local", encoder) if config.beta else None,
         global_critic=training_critic(config, "global", encoder) if config.alpha else None,
-        prior_critic=PriorCritic(config.summary_dim) if config.gamma else None,
+        prior_critic=PriorCritic(encoder.summary_dim) if config.gamma else None,
     )
 
 
-METHODS: dict[str, Callable[[TrainConfig], Method]] = {"dim": build_dim}
+def build_amdim(config: TrainConfig) -> Amdim:
+    """AMDIM with fresh heads."""
+    return Amdim(build_config_encoder(config), **amdim_arguments(config))
+
+
+def amdim_arguments(config: TrainConfig) -> dict[str, Any]:
+    """What AMDIM is built with beside its encoder."""
+    return {
+        "clip": config.clip,
+        "regulariser": config.regulariser,
+        "norm": config.norm,
+        "use_bn": config.use_bn,
+    }
+
+
+METHODS: dict[str, Callable[[TrainConfig], Method]] = {"dim": build_dim, "amdim": build_amdim}
+
+
+def objective_card(config: TrainConfig) -> ObjectiveCard:
+    """What trains the encoder, for the checkpoint's card."""
+    if config.method == "amdim":
+        arguments = amdim_arguments(config)
+        return ObjectiveCard(method="amdim", name="infonce", negatives="all", arguments=arguments)
+    return ObjectiveCard(
+        name=config.objective,
+        negatives=config.negatives,
+        alpha=config.alpha,
+        beta=config.beta,
+        gamma=config.gamma,
+        prior=config.prior if config.gamma else None,
+    )
 
 
 def training_critic(

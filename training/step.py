@@ -92,10 +92,14 @@ def adam(parameters: list[nn.Parameter], config: TrainConfig) -> torch.optim.Ada
 
 
 def learning_rate(config: TrainConfig, step: int, total: int) -> float:
-    """The rate of this step: constant, or falling to 0 along half a cosine."""
+    """The rate of this step: constant, along half a cosine to 0, or in steps; after a warm-up."""
+    rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
     if config.schedule == "constant":
-        return config.learning_rate
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / total))
+        return rate
+    if config.schedule == "steps":
+        epoch = step * config.epochs // total
+        return rate * config.drop_factor ** sum(epoch >= drop for drop in config.drop_epochs)
+    return rate * 0.5 * (1 + math.cos(math.pi * step / total))
 
 
 def precision(config: TrainConfig, device: torch.device) -> Literal["fp32", "bf16"]:

@@ -18,7 +18,6 @@ from models.card import (
     Component,
     CriticCard,
     DataCard,
-    ObjectiveCard,
     Preprocessing,
     TrainingCard,
 )
@@ -31,6 +30,7 @@ from training.building import (
     build_encoder_on_meta,
     build_model,
     build_preprocessing,
+    objective_card,
     served_critics,
 )
 from training.calibrate import Fitted, Role, calibration_of, fit_critics
@@ -203,14 +203,7 @@ def describe_run(
             for role, each in fitted.items()
         },
         preprocessing=preprocessing,
-        objective=ObjectiveCard(
-            name=config.objective,
-            negatives=config.negatives,
-            alpha=config.alpha,
-            beta=config.beta,
-            gamma=config.gamma,
-            prior=config.prior if config.gamma else None,
-        ),
+        objective=objective_card(config),
         data=data,
         training=TrainingCard(
             steps=outcome.steps,
@@ -244,8 +237,8 @@ def describe(config: TrainConfig, model: Method, images: ImageSet, device: torch
     skipped = f", {images.skipped} skipped" if images.skipped else ""
     return (
         f"Training {config.encoder} ({million:.2f} M parameters) on {len(images):,} images of"
-        f" {images.name} ({images.origin}{skipped}), objective {config.objective},"
-        f" {length}, {precision(config, device)} on {device}."
+        f" {images.name} ({images.origin}{skipped}), {config.method} with"
+        f" {objective_card(config).name}, {length}, {precision(config, device)} on {device}."
     )
 
 
