@@ -40,7 +40,7 @@ from training.data import load_images
 from training.datasets import DEFAULT_ROOT, NAMED_SETS
 from training.devices import DEVICES, choose_device
 from training.display import Display
-from training.distributed import Ranks, check_shares, joined
+from training.distributed import ALONE, Ranks, check_shares, joined
 from training.draws import batch_size
 from training.images import DataError, ImageSet, Tell
 from training.launch import add_launch_arguments, device_name, launch, to_be_launched
@@ -122,7 +122,7 @@ def train_run(args: argparse.Namespace, ranks: Ranks, device: torch.device) -> i
         if not (outcome.finished and ranks.writes):
             return 0
         fitted = fit_served(args, config, model, images, preprocessing)
-        card = describe_run(args, config, data, preprocessing, outcome, fitted, device, ranks)
+        card = describe_run(args, config, data, preprocessing, outcome, fitted, str(device), ranks)
         critics: dict[str, Critic] = {role: each.critic.cpu() for role, each in fitted.items()}
         folder = args.out / CHECKPOINT_FOLDER
         save_checkpoint(folder, card, model.encoder.cpu(), critics, draw_golden(preprocessing))
@@ -183,8 +183,8 @@ def describe_run(
     preprocessing: Preprocessing,
     outcome: Outcome,
     fitted: dict[Role, Fitted],
-    device: torch.device,
-    ranks: Ranks,
+    device: str,
+    ranks: Ranks = ALONE,
 ) -> Card:
     """The card of the finished run; save_checkpoint adds the hashes."""
     batch_size = min(config.batch_size, data.images)
@@ -210,8 +210,8 @@ def describe_run(
             images_seen=outcome.steps * batch_size,
             epochs=outcome.steps * batch_size / data.images,
             seconds=round(outcome.seconds, 1),
-            device=str(device) if ranks.world == 1 else f"{ranks.world} x {device.type}",
-            precision=precision(config, device),
+            device=device if ranks.world == 1 else f"{ranks.world} x {device}",
+            precision=precision(config, torch.device(device)),
             versions={name: metadata.version(name) for name in PACKAGES},
             git_commit=git_commit(),
             seed=config.seed,
