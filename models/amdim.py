@@ -77,9 +77,9 @@ class Amdim(Method):
         """Return the loss to minimise, its parts (bounds in nats) and the first view's features."""
         first, second = views
         scales = self.encoder.scales(torch.cat((first, second)))
-        check_batch(first.flatten(1))
-        one = scales.features.y
         five, seven = self.head_five(scales.five), self.head_seven(scales.seven)
+        one, five, seven = map(self.whole, (scales.features.y, five, seven))
+        check_batch(one.chunk(2)[0])
         place = one_place(five, generator)
         tasks: dict[Task, tuple[Tensor, Tensor]] = {
             "1to5": (one, five),
@@ -99,6 +99,10 @@ class Amdim(Method):
         bound = torch.stack([parts[f"{task}_bound"] for task in TASKS]).sum()
         loss = self.regulariser * parts["squared_score"] - bound
         return loss, parts, Features(*(part.chunk(2)[0] for part in scales.features))
+
+    def whole(self, both: Tensor) -> Tensor:
+        """Both views of the whole batch, where `both` has those of this process's share."""
+        return torch.cat([self.shares.gather(view) for view in both.chunk(2)])
 
 
 class Head(nn.Module):

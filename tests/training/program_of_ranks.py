@@ -1,23 +1,43 @@
-"""Run by several processes: each prints how far its gradients are from those of one process.
+"""Run by several processes together: what test_distributed.py then judges.
 
-A line of JSON a case: the case, the relative error of all gradients, the worst parameter's, and of
-everything else that must agree (loss, running statistics, the prior critic's own gradient).
+Prints a line of JSON a case: how far this process's gradients are from those of one process, as one
+vector, and the worst of everything that must agree (each gradient, the loss, running statistics,
+the prior critic's own gradient). Then trains in the folder it is given: `whole` in one go, `halves`
+in two, and the first process alone in `alone`.
 """
 
 import copy
 import json
 import sys
+from pathlib import Path
 
 import torch
 from torch import nn
 
+from models.amdim import Amdim
 from models.critics import build_critic
 from models.dim import DeepInfoMax, DimTerms
 from models.encoders import build_encoder
 from models.objectives import OBJECTIVES
 from models.prior import PriorCritic
+from training.building import build_model, build_preprocessing
+from training.config import TrainConfig
 from training.distributed import ALONE, Ranks, joined
+from training.loop import train
+from training.source import Resident
 
+TRAINED = TrainConfig(
+    encoder="basic28x28",
+    colour="grey",
+    alpha=0.5,
+    negatives="shuffle",
+    local_units=8,
+    global_units=8,
+    batch_size=6,
+    epochs=2,
+    views="flip_crop_colour",
+    learning_rate=1e-3,
+)
 CPU = torch.device("cpu")
 IMAGES, DIM = 6, 6
 # (local critic, global critic, negatives) for every objective
@@ -45,11 +65,17 @@ def a_model(objective, critics, seed=1):
     return model
 
 
+def an_amdim(**arguments):
+    torch.manual_seed(1)
+    shape = {"channels": 3, "rkhs": 20, "depth": 2}
+    encoder = build_encoder("amdim32", image_channels=1, **shape, **arguments)
+    return Amdim(encoder, **arguments).double().train()
+
+
 def some_views(model):
     generator = torch.Generator().manual_seed(2)
-    return [
-        torch.randn(IMAGES, 1, 28, 28, generator=generator).double() for _ in range(model.num_views)
-    ]
+    shape = (IMAGES, 1, model.encoder.image_size, model.encoder.image_size)
+    return [torch.randn(shape, generator=generator).double() for _ in range(model.num_views)]
 
 
 def learned(model, views, ranks: Ranks):
@@ -58,7 +84,7 @@ def learned(model, views, ranks: Ranks):
     run = ranks.parallel(model)
     generators = [torch.Generator().manual_seed(number) for number in (3, 4)]
     with ranks.sharing(model):
-        loss, parts, features = run(*map(ranks.own, views), generator=generators[0])
+        loss, parts, features = run(*map(ranks.own, views), generator=ranks.draws(generators[0]))
         loss.backward()
         numbers = {
             f"gradient {name}": parameter.grad.clone()
@@ -86,7 +112,8 @@ def difference(expected, found):
         for numbers in (expected, {name: found[name] - expected[name] for name in gradients})
     )
     scale = {name: expected[name].norm() + 1e-3 * whole.norm() for name in gradients}
-    scale |= {name: expected[name].double().norm() for name in expected.keys() - set(gradients)}
+    others = expected.keys() - set(gradients)
+    scale |= {name: expected[name].double().norm() + 1e-3 for name in others}
     each = {
         name: float((found[name] - expected[name]).double().norm() / scale[name])
         for name in expected
@@ -99,11 +126,8 @@ class Apart(Ranks):
     """Ranks that forget to gather: what plain data parallelism would give."""
 
     def __init__(self, ranks):
-        self.own, self.parallel, self.average_gradients = (
-            ranks.own,
-            ranks.parallel,
-            ranks.average_gradients,
-        )
+        self.own, self.parallel, self.draws = ranks.own, ranks.parallel, ranks.draws
+        self.average_gradients = ranks.average_gradients
 
 
 def tell(case, model: nn.Module, ranks: Ranks):
@@ -112,14 +136,32 @@ def tell(case, model: nn.Module, ranks: Ranks):
     print(json.dumps({"case": case, "error": error, "worst": worst, "name": name}), flush=True)
 
 
+def train_in(out, ranks, stop_after_steps=None):
+    out.mkdir(exist_ok=True)
+    torch.manual_seed(5)
+    pixels = torch.randint(0, 256, (20, 28, 28, 1), dtype=torch.uint8)
+    torch.manual_seed(TRAINED.seed if ranks.writes else 99)  # the first one's start counts
+    model = build_model(TRAINED)
+    preprocessing = build_preprocessing(TRAINED)
+    run = (TRAINED, model, Resident(pixels), preprocessing, out)
+    return train(*run, device=CPU, ranks=ranks, stop_after_steps=stop_after_steps)
+
+
 def main():
     torch.set_num_threads(1)
+    out = Path(sys.argv[1])
     with joined(CPU) as (ranks, _):
-        assert ranks.world == int(sys.argv[1])
         for objective in OBJECTIVES:
             for critics in CRITICS if objective == "dv" else ("dot", "concat, shuffled"):
                 tell(f"{objective}, {critics}", a_model(objective, critics), ranks)
-        tell("infonce without gathering", a_model("infonce", "dot"), Apart(ranks))
+        tell("amdim", an_amdim(), ranks)
+        tell("amdim, batch norms within", an_amdim(use_bn=True), ranks)
+        tell("nothing gathered", a_model("infonce", "dot"), Apart(ranks))
+        train_in(out / "whole", ranks)
+        train_in(out / "halves", ranks, stop_after_steps=3)
+        train_in(out / "halves", ranks)
+        if ranks.writes:
+            train_in(out / "alone", ALONE)
 
 
 if __name__ == "__main__":
