@@ -75,7 +75,9 @@ def test_two_processes_repeat_the_run_of_one(ran) -> None:
     assert together == pytest.approx(alone, abs=1e-3)  # and the same six steps, up to rounding
 
 
-def test_six_steps_of_two_processes_are_three_and_three_more_bit_for_bit(ran) -> None:
+def test_sigterm_to_either_stops_both_after_a_saved_step_and_the_rest_follows_bit_for_bit(
+    ran,
+) -> None:
     assert losses(ran[1] / "whole") == losses(ran[1] / "halves")
     whole, halves = (load_file(ran[1] / name / RESUME_FILE) for name in ("whole", "halves"))
     assert whole.keys() == halves.keys()
