@@ -21,7 +21,7 @@ from models.types import FeatureMaps, Summaries
 OtherMaps = Float[Tensor, "maps channels side side"]  # not necessarily of the same images
 AllScores = Float[Tensor, "images maps places"]
 PairedScores = Float[Tensor, "images places"]
-EmbeddedSummaries = Float[Tensor, "images units"]
+EmbeddedSummaries = Float[Tensor, "images width"]  # units, of each global
 EmbeddedMaps = Float[Tensor, "maps places units"]
 
 

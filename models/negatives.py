@@ -72,7 +72,7 @@ NEGATIVES: dict[str, Negatives] = {"all": all_pairs, "shuffle": shuffle, "roll":
 
 def moved_scores(
     critic: Critic,
-    y_IU: Float[Tensor, "images units"],
+    y_IU: Float[Tensor, "images width"],
     map_IPU: Float[Tensor, "images places units"],
     whole_JPU: Float[Tensor, "batch places units"],
     shift_P: Int64[Tensor, " places"],

@@ -37,6 +37,8 @@ class TrainConfig(BaseModel):
     depth: int = Field(3, ge=1)
     use_bn: bool = False
     norm: Literal["batch", "none"] = "batch"
+    image_size: int | None = Field(None, ge=1)  # of resnet18, resnet50, timm; None: their own
+    timm_model: str = "resnet18"
     colour: Literal["rgb", "grey"] = "rgb"
     resize: Literal["crop", "squash"] = "crop"
     views: str = "flip"
@@ -54,6 +56,14 @@ class TrainConfig(BaseModel):
     global_critic: str = "global_dot"
     global_units: int = Field(64, ge=1)
     scale: Literal["none", "sqrt_units"] = "sqrt_units"  # of encode-and-dot critics
+    num_globals: int = Field(1, ge=1)  # equal parts of Y, each scored against the map
+    dv_ema: float = Field(0.0, ge=0, lt=1)  # rate of MINE's moving average, for objective dv
+
+    # tasks on places beside the bounds: weights of two losses, pixels of a block (0: off)
+    coordinates: float = Field(0.0, ge=0)
+    relative_coordinates: float = Field(0.0, ge=0)
+    coordinate_units: int = Field(512, ge=1)
+    occlusion: int = Field(0, ge=0)
 
     # AMDIM: scores are clipped to clip * tanh(score / clip), their squares penalised
     clip: float = Field(20.0, gt=0)

@@ -28,7 +28,8 @@ from training.config import ConfigError
 from training.runs import RunError
 from training.shared_norm import SharedBatchNorm, norms_replaced, on_gpus
 
-LONGEST_WAIT = timedelta(minutes=30)  # for a rank that still reads its images, say
+LONGEST_WAIT = timedelta(minutes=30)  # of one GPU for another
+LONGEST_READING = timedelta(hours=6)  # of one process, while the others wait for it
 SIGNS_OF_LOSS = ("gloo", "nccl", "connection", "socket", "store")
 
 
@@ -41,6 +42,12 @@ class Ranks(Shares):
 
     rank = 0
     world = 1
+    beside = 1  # how many of them are on this machine
+
+    def tell(self, sentence: str) -> None:
+        """Print it, once for all."""
+        if self.writes:
+            print(sentence, flush=True)
 
     @property
     def writes(self) -> bool:
@@ -75,6 +82,11 @@ class Ranks(Shares):
         """Raise RunError where another rank's text differs from this one's."""
 
     @contextmanager
+    def one_first(self) -> Iterator[None]:
+        """One rank of each machine goes through it alone; the others follow when it is through."""
+        yield
+
+    @contextmanager
     def copy_of(self, file: Path) -> Iterator[Path]:
         """The file as rank 0 has it (or has not): the others may stand before another disk."""
         yield file
@@ -89,7 +101,8 @@ class ManyRanks(Ranks):
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
-        hosts = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)  # never waits for a GPU
+        self.beside = int(os.environ.get("LOCAL_WORLD_SIZE", self.world))
+        hosts = dist.new_group(backend="gloo", timeout=LONGEST_READING)  # never waits for a GPU
         self.hosts = hosts if isinstance(hosts, dist.ProcessGroup) else None
 
     def gather(self, share: Tensor) -> Tensor:
@@ -156,6 +169,16 @@ class ManyRanks(Ranks):
                 f"the processes of a run must have the same {what}"
                 f" ({there or 'another process has not what process 0 has'})"
             )
+
+    @contextmanager
+    def one_first(self) -> Iterator[None]:
+        """Wait before it or after it for the others, who do the opposite."""
+        first = os.environ.get("LOCAL_RANK", "0") == "0"
+        if not first:
+            self.any(False)
+        yield
+        if first:
+            self.any(False)
 
     @contextmanager
     def copy_of(self, file: Path) -> Iterator[Path]:

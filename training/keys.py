@@ -9,11 +9,16 @@ from collections.abc import Iterable, Mapping
 from models.encoders import ENCODERS
 from models.encoders.scales import MultiScaleEncoder
 
-ENCODER_KEYS = ("summary_dim", "channels", "rkhs", "depth", "use_bn", "norm")
+ENCODER_KEYS = (
+    *("summary_dim", "channels", "rkhs", "depth", "use_bn", "norm"),
+    *("image_size", "timm_model"),
+)
 METHOD_KEYS: Mapping[str, tuple[str, ...]] = {
     "dim": (
         *("objective", "negatives", "alpha", "beta", "gamma", "prior", "prior_penalty"),
         *("local_critic", "local_units", "global_critic", "global_units"),
+        *("coordinates", "relative_coordinates", "coordinate_units", "occlusion"),
+        *("num_globals", "dv_ema"),
     ),
     "amdim": ("clip", "regulariser", "norm", "use_bn"),
 }

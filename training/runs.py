@@ -5,6 +5,7 @@ choices.json        what it measured at its start and keeps (training/choices.py
 log.jsonl           a line of statistics a step
 tensorboard/        the same for TensorBoard, every few steps
 resume.safetensors  weights, optimiser and step: all that the next step depends on
+stream/             decoded images, where they do not fit into memory (training/pixel_files.py)
 checkpoint/         what is served (models/checkpoint.py), written at the end
 
 Randomness is a function of (seed, step), so the step stands for the state of every generator.
@@ -29,6 +30,7 @@ RESUME_FILE = "resume.safetensors"
 RUN_FILE = "run.json"
 LOG_FILE = "log.jsonl"
 CHECKPOINT_FOLDER = "checkpoint"
+STREAM_FOLDER = "stream"
 
 
 class RunError(Exception):
@@ -40,7 +42,7 @@ def open_run(folder: Path, config: TrainConfig, data: Mapping[str, Any]) -> None
     described = {"config": config.model_dump(mode="json"), "data": dict(data)}
     file = folder / RUN_FILE
     if not file.exists():
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(entry.name != STREAM_FOLDER for entry in folder.iterdir()):
             raise RunError(f"{folder} is not empty and holds no {RUN_FILE}; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
         write_file(file, (json.dumps(described, indent=2) + "\n").encode())

@@ -3,13 +3,12 @@
 import argparse
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -34,20 +33,24 @@ from training.building import (
     served_critics,
 )
 from training.calibrate import Fitted, Role, calibration_of, fit_critics
-from training.choices import epochs_in_steps, settle
+from training.choices import CHOICES_FILE, keep_choices, read_choices, unmeasured
 from training.config import ConfigError, TrainConfig, read_config
-from training.data import load_images
+from training.data import Split, load_images
 from training.datasets import DEFAULT_ROOT, NAMED_SETS
 from training.devices import DEVICES, choose_device
 from training.display import Display
 from training.distributed import ALONE, Ranks, check_shares, joined
 from training.draws import batch_size
-from training.images import DataError, ImageSet, Tell
+from training.files import Folder
+from training.images import DataError, ImageSet
 from training.launch import add_launch_arguments, device_name, launch, to_be_launched
 from training.loop import Outcome, train
+from training.plan import DATA_HELP, add_stream, open_data, plan_run
+from training.planning import require_fit
 from training.progress import NotFiniteError, duration
-from training.runs import CHECKPOINT_FOLDER, RunError, lock_run, open_run
-from training.source import Resident
+from training.runs import CHECKPOINT_FOLDER, STREAM_FOLDER, RunError, lock_run, open_run
+from training.shards import Shards
+from training.source import Resident, Streamed
 from training.step import precision
 
 FEWEST_IMAGES = 8
@@ -56,13 +59,14 @@ PACKAGES = ("torch", "torchvision", "numpy", "pillow", "safetensors")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `train`."""
-    parser.add_argument("--data", required=True, help=f"a folder, or {', '.join(NAMED_SETS)}")
+    parser.add_argument("--data", required=True, help=DATA_HELP)
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
     parser.add_argument("--recipe", type=Path, help="a TOML file of settings (configs/)")
     parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="where named sets lie")
     parser.add_argument("--download", action="store_true", help="fetch a named set if missing")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     add_launch_arguments(parser)
+    add_stream(parser)
     parser.add_argument("--name", help="the checkpoint's name (default: the name of --out)")
     parser.add_argument(
         "settings", nargs="*", metavar="key=value", help="settings over the recipe: epochs=30"
@@ -82,19 +86,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def train_run(args: argparse.Namespace, ranks: Ranks, device: torch.device) -> int:
-    """Load, train, fit the served critics, write the checkpoint; of many ranks, one writes."""
+    """Plan, load, train, fit the served critics, write the checkpoint; one rank of many writes."""
     config = read_config(args.recipe, args.settings)
-    tell: Tell = partial(print, flush=True) if ranks.writes else silent
     preprocessing = build_preprocessing(config)
-    with Display() as progress:
-        images = load_images(
-            args.data,
-            preprocessing=preprocessing,
-            root=args.root,
-            download=args.download,
-            progress=progress if ranks.writes else None,
-            tell=tell,
-        )
+    torch.manual_seed(config.seed)
+    model = build_model(config)
+    load = Loader(args, preprocessing, open_data(args.data), ranks)
+    with ranks.copy_of(args.out / CHOICES_FILE) as file:
+        choices = read_choices(file.parent)
+    images = None if load.files else load("train", stream=False)  # a named set is quickly there
+    known = unmeasured(config) if choices else None
+    plan = plan_run(args, config, model, load.files, device, known, ranks)
+    if images is None:
+        require_fit(plan)
+        images = load("train", stream=plan.streamed)
     require_enough(images)
     check_shares(batch_size(config, len(images)), ranks.world)
     ranks.require_same("images", images.fingerprint)
@@ -107,21 +112,27 @@ def train_run(args: argparse.Namespace, ranks: Ranks, device: torch.device) -> i
     if ranks.writes:
         open_run(args.out, config, data.model_dump())
     with lock_run(args.out) if ranks.writes else nullcontext():
-        torch.manual_seed(config.seed)
-        model = build_model(config)
-        tell(describe(config, model, images, device))
-        if ranks.world > 1:
-            tell(f"Each batch is shared by {ranks.world} processes.")
-        images = replace(images, pixels=images.pixels.to(device))
-        source = Resident(images.pixels)
-        run: Any = (config, model, source, preprocessing, args.out)
-        choices = settle(*run, device=device, tell=tell, ranks=ranks)
-        outcome = train(*run, device=device, choices=choices, ranks=ranks)
+        choices = choices or keep_choices(args.out, config, plan.measured, len(images), ranks)
+        if device.type == "cpu":
+            torch.set_num_threads(choices.threads)
+        ranks.tell(describe(config, model, images, device, choices.total_steps))
+        if not images.streamed:
+            images = replace(images, pixels=images.pixels.to(device))
+        outcome = train(
+            config,
+            model,
+            Streamed(images.pixels, device) if images.streamed else Resident(images.pixels),
+            preprocessing,
+            args.out,
+            device=device,
+            choices=choices,
+            ranks=ranks,
+        )
         if not outcome.finished:
-            tell(f"Stopped after step {outcome.steps}; the same command goes on from there.")
+            ranks.tell(f"Stopped after step {outcome.steps}; the same command goes on from there.")
         if not (outcome.finished and ranks.writes):
             return 0
-        fitted = fit_served(args, config, model, images, preprocessing)
+        fitted = fit_served(config, model, images, preprocessing, replace(load, ranks=ALONE))
         card = describe_run(args, config, data, preprocessing, outcome, fitted, str(device), ranks)
         critics: dict[str, Critic] = {role: each.critic.cpu() for role, each in fitted.items()}
         folder = args.out / CHECKPOINT_FOLDER
@@ -134,18 +145,21 @@ def train_run(args: argparse.Namespace, ranks: Ranks, device: torch.device) -> i
 
 
 def fit_served(
-    args: argparse.Namespace,
     config: TrainConfig,
     model: Method,
     images: ImageSet,
     preprocessing: Preprocessing,
+    load: "Loader",
 ) -> dict[Role, Fitted]:
     """Fit the served critics on the frozen encoder; measure them on images they have not seen."""
     torch.manual_seed(config.seed)
     critics = served_critics(config, model.encoder)
     frozen = prepare(model.encoder)
     fit_critics(config, frozen, critics, images.pixels, preprocessing, print)
-    held_out, which = held_out_images(args, preprocessing, images)
+    held_out, which = held_out_images(
+        lambda: load("test", stream=images.streamed, quiet=True),  # its files were named before
+        images,
+    )
     fitted = {}
     for role, critic in critics.items():
         calibration = calibration_of(critic, frozen, held_out, preprocessing, which, config.seed)
@@ -158,22 +172,43 @@ def fit_served(
 
 
 def held_out_images(
-    args: argparse.Namespace, preprocessing: Preprocessing, images: ImageSet
+    load_test: Callable[[], ImageSet], images: ImageSet
 ) -> tuple[torch.Tensor, str]:
     """Pixels for measuring the critics, and in words which they are."""
     try:
-        test = load_images(
-            args.data,
-            preprocessing=preprocessing,
-            root=args.root,
-            split="test",
-            tell=lambda sentence: None,  # noqa: ARG005 - its files were named before training
-        )
+        test = load_test()
     except DataError:
         test = None  # too few images for a split of their own
     if test is None or len(test) < 2:
         return images.pixels, "the training images, for want of held-out ones"
     return test.pixels.to(images.pixels.device), f"held-out images ({test.origin})"
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Loads the splits of one set, listed once."""
+
+    args: argparse.Namespace
+    preprocessing: Preprocessing
+    files: Folder | Shards | None
+    ranks: Ranks = ALONE
+
+    def __call__(self, split: Split, *, stream: bool, quiet: bool = False) -> ImageSet:
+        """One split; streamed ones are decoded into the run's folder, once a machine."""
+        quiet = quiet or not self.ranks.writes
+        with self.ranks.one_first(), Display() as progress:
+            return load_images(
+                self.args.data,
+                preprocessing=self.preprocessing,
+                root=self.args.root,
+                split=split,
+                download=self.args.download,
+                files=self.files,
+                store=self.args.out / STREAM_FOLDER,
+                stream=stream,
+                progress=progress if self.ranks.writes else None,
+                tell=(lambda sentence: None) if quiet else print,  # noqa: ARG005
+            )
 
 
 def describe_run(
@@ -223,17 +258,14 @@ def describe_run(
     )
 
 
-def silent(sentence: str) -> None:
-    """Say nothing: another process says it."""
-
-
-def describe(config: TrainConfig, model: Method, images: ImageSet, device: torch.device) -> str:
+def describe(
+    config: TrainConfig, model: Method, images: ImageSet, device: torch.device, steps: int
+) -> str:
     """What is about to happen, before the first step."""
     million = sum(p.numel() for p in model.encoder.parameters()) / 1e6
-    steps = epochs_in_steps(config, len(images))
     length = f"{config.epochs} epochs = {steps:,} steps"
     if config.budget_minutes:
-        length = f"as many steps as fit into {duration(60 * config.budget_minutes)}"
+        length = f"{duration(60 * config.budget_minutes)} = {steps:,} steps"
     skipped = f", {images.skipped} skipped" if images.skipped else ""
     return (
         f"Training {config.encoder} ({million:.2f} M parameters) on {len(images):,} images of"

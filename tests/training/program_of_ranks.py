@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from models.amdim import Amdim
+from models.coordinates import CoordinateHead, RelativeCoordinateHead
 from models.critics import build_critic
 from models.dim import DeepInfoMax, DimTerms
 from models.encoders import build_encoder
@@ -66,6 +67,32 @@ def a_model(objective, critics, seed=1):
     )
     model.double().train().prior_critic.float()  # it takes 32 bits, whatever the encoder gives
     return model
+
+
+def a_model_with_everything():
+    """Occlusion, both coordinate tasks, several globals, MINE's gradient."""
+    torch.manual_seed(1)
+    encoder = build_encoder("basic28x28", summary_dim=DIM, image_channels=1, fc_dim=16)
+    shapes = {"map_shape": encoder.map_shape, "units": 8}
+    model = DeepInfoMax(
+        encoder,
+        DimTerms(
+            objective="dv",
+            negatives="shuffle",
+            alpha=0.5,
+            gamma=0.0,
+            coordinates=0.7,
+            relative_coordinates=0.6,
+            occlusion=5,
+            num_globals=2,
+            dv_ema=0.1,
+        ),
+        local_critic=build_critic("local_dot", summary_dim=DIM // 2, **shapes),
+        global_critic=build_critic("global_concat", summary_dim=DIM // 2, **shapes),
+        coordinate_head=CoordinateHead(DIM, **shapes),
+        relative_coordinate_head=RelativeCoordinateHead(DIM, **shapes),
+    )
+    return model.double().train()
 
 
 def an_amdim(**arguments):
@@ -167,6 +194,7 @@ def main():
         for objective in OBJECTIVES:
             for critics in CRITICS if objective == "dv" else ("dot", "concat, shuffled"):
                 tell(f"{objective}, {critics}", a_model(objective, critics), ranks)
+        tell("dv, with every task", a_model_with_everything(), ranks)
         tell("amdim", an_amdim(), ranks)
         tell("amdim, batch norms within", an_amdim(use_bn=True), ranks)
         tell("nothing gathered", a_model("infonce", "dot"), Apart(ranks))
