@@ -1,18 +1,23 @@
-"""`python -m training`: train, supervised, evaluate, embed, check."""
+"""`python -m training COMMAND`: learn an encoder, judge it, use it, pass it on."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from training import check, embed, supervised, train
+from training import check, embed, finetune, plan, supervised, train
 from training.evaluation import command as evaluate
+from training.interchange import export_command, import_command
 
 COMMANDS = {
     "train": (train, "train an encoder on a folder of images"),
     "supervised": (supervised, "train the same network by labels alone, as a baseline"),
+    "finetune": (finetune, "train a checkpoint on by a few labels"),
+    "plan": (plan, "say what training would take, in memory and time"),
     "evaluate": (evaluate, "probe a checkpoint beside its baselines"),
     "embed": (embed, "write the embeddings of images to a file"),
     "check": (check, "name every file that cannot be used, and why"),
+    "import": (import_command, "make a checkpoint of another project's"),
+    "export": (export_command, "write a checkpoint as ONNX or for a model hub"),
 }
 
 
@@ -25,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     args = parser.parse_args(argv)
+    args.words = sys.argv[1:] if argv is None else list(argv)
     status: int = args.run(args)
     return status
 

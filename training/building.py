@@ -32,10 +32,17 @@ def build_preprocessing(config: TrainConfig) -> Preprocessing:
 
 
 def build_config_encoder(config: TrainConfig) -> Encoder:
-    """The encoder, freshly initialised from the global random state."""
+    """The encoder, freshly initialised from the global random state.
+
+    Raises ConfigError for sizes that it cannot be built with.
+    """
     channels = 1 if config.colour == "grey" else 3
-    sizes = {key: getattr(config, key) for key in encoder_keys(config.encoder)}
-    return build_encoder(config.encoder, image_channels=channels, **sizes)
+    given = {key: getattr(config, key) for key in encoder_keys(config.encoder)}
+    sizes = {key: value for key, value in given.items() if value is not None}
+    try:
+        return build_encoder(config.encoder, image_channels=channels, **sizes)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def build_model(config: TrainConfig) -> Method:

@@ -6,8 +6,8 @@ folder and measures nothing.
 
 import os
 import shutil
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,12 +17,13 @@ from models.atomic import write_file
 from models.card import Preprocessing
 from models.method import Method
 from training.config import TrainConfig
-from training.draws import batch_size, steps_an_epoch
+from training.distributed import ALONE, Ranks
+from training.draws import steps_an_epoch
 from training.images import Tell
 from training.progress import duration
-from training.runs import RESUME_FILE, RunError
+from training.runs import RunError
 from training.source import Source
-from training.trial import Trial, fastest_threads, trial
+from training.trial import fastest_threads, trial
 
 CHOICES_FILE = "choices.json"
 SHORT_RUN_STEPS = 200  # nothing is measured for a run that ends before measuring has paid
@@ -32,137 +33,124 @@ WORTH_COMPILING_S = {"cuda": 3 * 60, "cpu": 30 * 60}  # of training, as compilin
 WORTH_CHANGING = 1.03  # compiled steps must be so much faster
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What is fastest here; `step_s` is None where nothing was measured."""
+
+    threads: int
+    compiled: bool
+    step_s: float | None = None
+
+    def total_steps(self, config: TrainConfig, images: int) -> int:
+        """The length of a run on so many images: what fits into its budget, or its epochs."""
+        if config.budget_minutes and self.step_s is not None:
+            return max(1, int(60 * config.budget_minutes / self.step_s))
+        return epochs_in_steps(config, images)
+
+
 class Choices(BaseModel):
-    """What was chosen; `step_s` is None where nothing was measured."""
+    """What a run keeps: in choices.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     total_steps: int = Field(ge=1)
     threads: int = Field(ge=1)
     compiled: bool
-    step_s: float | None = Field(None, gt=0)
 
 
-def settle(
+def read_choices(out: Path) -> Choices | None:
+    """The choices kept in a run's folder, or None. RunError where they cannot be understood."""
+    file = out / CHOICES_FILE
+    try:
+        return Choices.model_validate_json(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise RunError(f"{file} is damaged; choose another --out") from error
+
+
+def keep_choices(
+    out: Path, config: TrainConfig, measured: Measured, images: int, ranks: Ranks = ALONE
+) -> Choices:
+    """Make the choices of a new run and write them to its folder."""
+    choices = Choices(
+        total_steps=measured.total_steps(config, images),
+        threads=measured.threads,
+        compiled=measured.compiled,
+    )
+    if ranks.writes:
+        write_file(out / CHOICES_FILE, (choices.model_dump_json(indent=2) + "\n").encode())
+    return choices
+
+
+def unmeasured(config: TrainConfig) -> Measured:
+    """Torch's own threads, and compiled only where that was asked for."""
+    return Measured(torch.get_num_threads(), compiled=config.compile == "on")
+
+
+def measure(
     config: TrainConfig,
     model: Method,
     source: Source,
     preprocessing: Preprocessing,
-    out: Path,
     *,
+    images: int,
     device: torch.device,
     tell: Tell,
-) -> Choices:
-    """The choices in the run's folder, or new ones, measured, told and kept there.
+    ranks: Ranks = ALONE,
+) -> Measured:
+    """Try the threads of a CPU, torch.compile where it may pay, and time the steps.
 
-    Sets torch's threads. The model stays as it is. Raises RunError for a damaged file.
+    The steps are a copy's: the model stays as it is, and so do torch's threads. Many ranks take
+    them together and by the first one's clock, so that they choose alike.
     """
-    file = out / CHOICES_FILE
-    if file.exists():
-        choices = read_choices(file)
-    else:
-        started = (out / RESUME_FILE).exists()  # by a version that chose nothing
-        settling = _Settling(config, model, source, preprocessing, device, tell)
-        choices = settling.as_configured() if started else settling.measured()
-        write_file(file, (choices.model_dump_json(indent=2) + "\n").encode())
-    torch.set_num_threads(choices.threads)
-    return choices
-
-
-def read_choices(file: Path) -> Choices:
-    """RunError where it cannot be understood."""
+    start = partial(trial, config, model, source, preprocessing, device=device, ranks=ranks)
+    budget_s = 60 * config.budget_minutes
+    least_s, most_s = budget_s * BUDGET_SHARE[0], budget_s * BUDGET_SHARE[1] or TRIAL_S
+    before = torch.get_num_threads()
     try:
-        return Choices.model_validate_json(file.read_bytes())
-    except ValidationError as error:
-        raise RunError(f"{file} is damaged; choose another --out") from error
-
-
-@dataclass(frozen=True)
-class _Settling:
-    """Everything a trial needs."""
-
-    config: TrainConfig
-    model: Method
-    source: Source
-    preprocessing: Preprocessing
-    device: torch.device
-    tell: Tell
-
-    def as_configured(self) -> Choices:
-        """Without measuring: torch's own threads, compiled only where that was asked for."""
-        return Choices(
-            total_steps=epochs_in_steps(self.config, len(self.source)),
-            threads=torch.get_num_threads(),
-            compiled=self.config.compile == "on",
-        )
-
-    def measured(self) -> Choices:
-        """What is fastest here, and how many steps the run takes."""
-        planned = epochs_in_steps(self.config, len(self.source))
-        budget_s = 60 * self.config.budget_minutes
-        if not budget_s and planned < SHORT_RUN_STEPS:
-            return self.as_configured()
-        least_s, most_s = (share * budget_s for share in BUDGET_SHARE)
-        compiled = self.config.compile == "on"
-        with self._trial(compiled) as timed:
+        with start(compiled=config.compile == "on") as timed:
             timed.settle()
-            threads = self._threads(timed)
+            threads = fastest_threads(timed) if device.type == "cpu" else before
             torch.set_num_threads(threads)
-            step_s = timed.step_s(least_s=least_s, most_s=most_s or TRIAL_S)
-        expected_s = budget_s or planned * step_s
-        if self.config.compile == "auto":
-            compiled, step_s = self._faster(step_s, expected_s, least_s, most_s or TRIAL_S)
-        total = max(1, int(budget_s / step_s)) if budget_s else planned
-        self._say(total, step_s)
-        return Choices(total_steps=total, threads=threads, compiled=compiled, step_s=step_s)
-
-    def _threads(self, timed: Trial) -> int:
-        if self.device.type != "cpu":
-            return torch.get_num_threads()
-        threads = fastest_threads(timed)
-        self.tell(f"Threads: {threads}, the fastest here.")
-        return threads
-
-    def _faster(
-        self, eager_s: float, expected_s: float, least_s: float, most_s: float
-    ) -> tuple[bool, float]:
-        """Whether to compile, and the seconds a step then takes."""
-        if expected_s < WORTH_COMPILING_S[self.device.type]:
-            self.tell("torch.compile: no, the run is too short for it to pay.")
-            return False, eager_s
-        if self.device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
-            self.tell("torch.compile: no, it needs a C++ compiler (g++) on a CPU.")
-            return False, eager_s
-        with self._trial(compiled=True) as timed:
+            step_s = timed.step_s(least_s=least_s, most_s=most_s)
+        if device.type == "cpu":
+            tell(f"Threads: {threads}, the fastest of up to {before}.")
+        expected_s = budget_s or epochs_in_steps(config, images) * step_s
+        why_not = not_worth_trying(config, expected_s, device)
+        if ranks.any(why_not is not None):
+            tell(f"torch.compile: {why_not or 'no, not every machine can.'}")
+            return Measured(threads, config.compile == "on", step_s)
+        with start(compiled=True) as timed:
             compiling_s = timed.settle()
             compiled_s = timed.step_s(least_s=least_s, most_s=most_s)
-        gained_s = expected_s * (1 - compiled_s / eager_s)
-        pays = eager_s > WORTH_CHANGING * compiled_s and gained_s > compiling_s
-        self.tell(
-            f"torch.compile: {'yes' if pays else 'no'}; a step takes {1000 * compiled_s:.1f} ms"
-            f" compiled and {1000 * eager_s:.1f} ms as it is, compiling takes"
-            f" {duration(compiling_s)}."
-        )
-        return (True, compiled_s) if pays else (False, eager_s)
+    finally:
+        torch.set_num_threads(before)
+    gained_s = expected_s * (1 - compiled_s / step_s)
+    pays = compiled_s * WORTH_CHANGING < step_s and gained_s > compiling_s
+    tell(
+        f"torch.compile: {'yes' if pays else 'no'}; a step takes {1000 * compiled_s:.1f} ms with"
+        f" it, {1000 * step_s:.1f} ms without, and compiling takes {duration(compiling_s)}."
+    )
+    return Measured(threads, pays, compiled_s if pays else step_s)
 
-    def _trial(self, compiled: bool) -> AbstractContextManager[Trial]:
-        return trial(
-            self.config,
-            self.model,
-            self.source,
-            self.preprocessing,
-            device=self.device,
-            compiled=compiled,
-        )
 
-    def _say(self, total: int, step_s: float) -> None:
-        images = batch_size(self.config, len(self.source)) / step_s
-        self.tell(
-            f"Speed: {1 / step_s:.2f} steps/s = {images:,.0f} images/s; {total:,} steps take about"
-            f" {duration(total * step_s)}."
-        )
+def not_worth_trying(config: TrainConfig, expected_s: float, device: torch.device) -> str | None:
+    """Why compiled steps are not even timed; None where they should be."""
+    if config.compile != "auto":
+        return f"{config.compile}, as configured."
+    if expected_s < WORTH_COMPILING_S[device.type]:
+        return "no, the run is too short for it to pay."
+    if device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
+        return "no, on a CPU it needs a C++ compiler (g++)."
+    return None
 
 
 def epochs_in_steps(config: TrainConfig, images: int) -> int:
     """The steps of the configured epochs."""
     return config.epochs * steps_an_epoch(config, images)
+
+
+def is_short(config: TrainConfig, images: int) -> bool:
+    """Whether a run ends before measuring anything has paid."""
+    return not config.budget_minutes and epochs_in_steps(config, images) < SHORT_RUN_STEPS

@@ -37,6 +37,8 @@ class TrainConfig(BaseModel):
     depth: int = Field(3, ge=1)
     use_bn: bool = False
     norm: Literal["batch", "none"] = "batch"
+    image_size: int | None = Field(None, ge=1)  # of resnet18, resnet50, timm; None: their own
+    timm_model: str = "resnet18"
     colour: Literal["rgb", "grey"] = "rgb"
     resize: Literal["crop", "squash"] = "crop"
     views: str = "flip"

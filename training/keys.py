@@ -9,7 +9,10 @@ from collections.abc import Iterable, Mapping
 from models.encoders import ENCODERS
 from models.encoders.scales import MultiScaleEncoder
 
-ENCODER_KEYS = ("summary_dim", "channels", "rkhs", "depth", "use_bn", "norm")
+ENCODER_KEYS = (
+    *("summary_dim", "channels", "rkhs", "depth", "use_bn", "norm"),
+    *("image_size", "timm_model"),
+)
 METHOD_KEYS: Mapping[str, tuple[str, ...]] = {
     "dim": (
         *("objective", "negatives", "alpha", "beta", "gamma", "prior", "prior_penalty"),

@@ -3,7 +3,9 @@
 import argparse
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -31,17 +33,31 @@ from training.building import (
     served_critics,
 )
 from training.calibrate import Fitted, Role, calibration_of, fit_critics
-from training.choices import epochs_in_steps, settle
+from training.choices import CHOICES_FILE, keep_choices, read_choices, unmeasured
 from training.config import ConfigError, TrainConfig, read_config
-from training.data import load_images
+from training.data import Split, load_images
 from training.datasets import DEFAULT_ROOT, NAMED_SETS
 from training.devices import DEVICES, choose_device
 from training.display import Display
+from training.distributed import ALONE, Ranks, check_shares, joined
+from training.draws import batch_size
+from training.files import Folder
 from training.images import DataError, ImageSet
+from training.launch import add_launch_arguments, device_name, launch, to_be_launched
 from training.loop import Outcome, train
-from training.progress import NotFiniteError, duration
-from training.runs import CHECKPOINT_FOLDER, RunError, lock_run, open_run
-from training.source import Resident
+from training.plan import DATA_HELP, add_stream, open_data, plan_run
+from training.planning import require_fit
+from training.progress import duration
+from training.runs import (
+    CHECKPOINT_FOLDER,
+    STREAM_FOLDER,
+    NotFiniteError,
+    RunError,
+    lock_run,
+    open_run,
+)
+from training.shards import Shards
+from training.source import Resident, Streamed
 from training.step import precision
 
 FEWEST_IMAGES = 8
@@ -50,12 +66,14 @@ PACKAGES = ("torch", "torchvision", "numpy", "pillow", "safetensors")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `train`."""
-    parser.add_argument("--data", required=True, help=f"a folder, or {', '.join(NAMED_SETS)}")
+    parser.add_argument("--data", required=True, help=DATA_HELP)
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
     parser.add_argument("--recipe", type=Path, help="a TOML file of settings (configs/)")
     parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="where named sets lie")
     parser.add_argument("--download", action="store_true", help="fetch a named set if missing")
     parser.add_argument("--device", choices=DEVICES, default="auto")
+    add_launch_arguments(parser)
+    add_stream(parser)
     parser.add_argument("--name", help="the checkpoint's name (default: the name of --out)")
     parser.add_argument(
         "settings", nargs="*", metavar="key=value", help="settings over the recipe: epochs=30"
@@ -65,48 +83,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when finished or stopped by a signal with its state saved, 2 where it cannot go on."""
     try:
-        return train_run(args)
+        if to_be_launched(args):
+            return launch(args, read_config(args.recipe, args.settings))
+        with joined(choose_device(device_name(args))) as (ranks, device):
+            return train_run(args, ranks, device)
     except (ConfigError, DataError, RunError, NotFiniteError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def train_run(args: argparse.Namespace) -> int:
-    """Load, train, fit the served critics, write the checkpoint."""
+def train_run(args: argparse.Namespace, ranks: Ranks, device: torch.device) -> int:
+    """Plan, load, train, fit the served critics, write the checkpoint; one rank of many writes."""
     config = read_config(args.recipe, args.settings)
-    device = choose_device(args.device)
     preprocessing = build_preprocessing(config)
-    with Display() as progress:
-        images = load_images(
-            args.data,
-            preprocessing=preprocessing,
-            root=args.root,
-            download=args.download,
-            progress=progress,
-        )
+    torch.manual_seed(config.seed)
+    model = build_model(config)
+    load = Loader(args, preprocessing, open_data(args.data), ranks)
+    with ranks.copy_of(args.out / CHOICES_FILE) as file:
+        choices = read_choices(file.parent)
+    images = None if load.files else load("train", stream=False)  # a named set is quickly there
+    known = unmeasured(config) if choices else None
+    plan = plan_run(args, config, model, load.files, device, known, ranks)
+    if images is None:
+        require_fit(plan)
+        images = load("train", stream=plan.streamed)
     require_enough(images)
+    check_shares(batch_size(config, len(images)), ranks.world)
+    ranks.require_same("images", images.fingerprint)
     data = DataCard(
         name=images.name,
         fingerprint=images.fingerprint,
         images=len(images),
         skipped=images.skipped,
     )
-    open_run(args.out, config, data.model_dump())
-    with lock_run(args.out):
-        torch.manual_seed(config.seed)
-        model = build_model(config)
-        print(describe(config, model, images, device), flush=True)
-        images = replace(images, pixels=images.pixels.to(device))
-        source = Resident(images.pixels)
-        choices = settle(config, model, source, preprocessing, args.out, device=device, tell=print)
+    if ranks.writes:
+        open_run(args.out, config, data.model_dump())
+    with lock_run(args.out) if ranks.writes else nullcontext():
+        choices = choices or keep_choices(args.out, config, plan.measured, len(images), ranks)
+        if device.type == "cpu":
+            torch.set_num_threads(choices.threads)
+        ranks.tell(describe(config, model, images, device, choices.total_steps))
+        if not images.streamed:
+            images = replace(images, pixels=images.pixels.to(device))
         outcome = train(
-            config, model, source, preprocessing, args.out, device=device, choices=choices
+            config,
+            model,
+            Streamed(images.pixels, device) if images.streamed else Resident(images.pixels),
+            preprocessing,
+            args.out,
+            device=device,
+            choices=choices,
+            ranks=ranks,
         )
         if not outcome.finished:
-            print(f"Stopped after step {outcome.steps}; the same command goes on from there.")
+            ranks.tell(f"Stopped after step {outcome.steps}; the same command goes on from there.")
+        if not (outcome.finished and ranks.writes):
             return 0
-        fitted = fit_served(args, config, model, images, preprocessing)
-        card = describe_run(args, config, data, preprocessing, outcome, fitted, str(device))
+        fitted = fit_served(config, model, images, preprocessing, replace(load, ranks=ALONE))
+        card = describe_run(args, config, data, preprocessing, outcome, fitted, str(device), ranks)
         critics: dict[str, Critic] = {role: each.critic.cpu() for role, each in fitted.items()}
         folder = args.out / CHECKPOINT_FOLDER
         save_checkpoint(folder, card, model.encoder.cpu(), critics, draw_golden(preprocessing))
@@ -118,18 +152,21 @@ def train_run(args: argparse.Namespace) -> int:
 
 
 def fit_served(
-    args: argparse.Namespace,
     config: TrainConfig,
     model: Method,
     images: ImageSet,
     preprocessing: Preprocessing,
+    load: "Loader",
 ) -> dict[Role, Fitted]:
     """Fit the served critics on the frozen encoder; measure them on images they have not seen."""
     torch.manual_seed(config.seed)
     critics = served_critics(config, model.encoder)
     frozen = prepare(model.encoder)
     fit_critics(config, frozen, critics, images.pixels, preprocessing, print)
-    held_out, which = held_out_images(args, preprocessing, images)
+    held_out, which = held_out_images(
+        lambda: load("test", stream=images.streamed, quiet=True),  # its files were named before
+        images,
+    )
     fitted = {}
     for role, critic in critics.items():
         calibration = calibration_of(critic, frozen, held_out, preprocessing, which, config.seed)
@@ -142,22 +179,43 @@ def fit_served(
 
 
 def held_out_images(
-    args: argparse.Namespace, preprocessing: Preprocessing, images: ImageSet
+    load_test: Callable[[], ImageSet], images: ImageSet
 ) -> tuple[torch.Tensor, str]:
     """Pixels for measuring the critics, and in words which they are."""
     try:
-        test = load_images(
-            args.data,
-            preprocessing=preprocessing,
-            root=args.root,
-            split="test",
-            tell=lambda sentence: None,  # noqa: ARG005 - its files were named before training
-        )
+        test = load_test()
     except DataError:
         test = None  # too few images for a split of their own
     if test is None or len(test) < 2:
         return images.pixels, "the training images, for want of held-out ones"
     return test.pixels.to(images.pixels.device), f"held-out images ({test.origin})"
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Loads the splits of one set, listed once."""
+
+    args: argparse.Namespace
+    preprocessing: Preprocessing
+    files: Folder | Shards | None
+    ranks: Ranks = ALONE
+
+    def __call__(self, split: Split, *, stream: bool, quiet: bool = False) -> ImageSet:
+        """One split; streamed ones are decoded into the run's folder, once a machine."""
+        quiet = quiet or not self.ranks.writes
+        with self.ranks.one_first(), Display() as progress:
+            return load_images(
+                self.args.data,
+                preprocessing=self.preprocessing,
+                root=self.args.root,
+                split=split,
+                download=self.args.download,
+                files=self.files,
+                store=self.args.out / STREAM_FOLDER,
+                stream=stream,
+                progress=progress if self.ranks.writes else None,
+                tell=(lambda sentence: None) if quiet else print,  # noqa: ARG005
+            )
 
 
 def describe_run(
@@ -168,6 +226,7 @@ def describe_run(
     outcome: Outcome,
     fitted: dict[Role, Fitted],
     device: str,
+    ranks: Ranks = ALONE,
 ) -> Card:
     """The card of the finished run; save_checkpoint adds the hashes."""
     batch_size = min(config.batch_size, data.images)
@@ -193,7 +252,7 @@ def describe_run(
             images_seen=outcome.steps * batch_size,
             epochs=outcome.steps * batch_size / data.images,
             seconds=round(outcome.seconds, 1),
-            device=device,
+            device=device if ranks.world == 1 else f"{ranks.world} x {device}",
             precision=precision(config, torch.device(device)),
             versions={name: metadata.version(name) for name in PACKAGES},
             git_commit=git_commit(),
@@ -206,13 +265,14 @@ def describe_run(
     )
 
 
-def describe(config: TrainConfig, model: Method, images: ImageSet, device: torch.device) -> str:
+def describe(
+    config: TrainConfig, model: Method, images: ImageSet, device: torch.device, steps: int
+) -> str:
     """What is about to happen, before the first step."""
     million = sum(p.numel() for p in model.encoder.parameters()) / 1e6
-    steps = epochs_in_steps(config, len(images))
     length = f"{config.epochs} epochs = {steps:,} steps"
     if config.budget_minutes:
-        length = f"as many steps as fit into {duration(60 * config.budget_minutes)}"
+        length = f"{duration(60 * config.budget_minutes)} = {steps:,} steps"
     skipped = f", {images.skipped} skipped" if images.skipped else ""
     return (
         f"Training {config.encoder} ({million:.2f} M parameters) on {len(images):,} images of"

@@ -12,4 +12,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "amdim32": {"channels": 4, "rkhs": 20, "depth": 2},
     "amdim64": {"channels": 2, "rkhs": 12, "depth": 1, "use_bn": True},
     "amdim128": {"channels": 2, "rkhs": 20, "depth": 1, "norm": "none"},
+    "resnet18": {"summary_dim": 8},
+    "resnet50": {"summary_dim": 8},
+    "timm": {"summary_dim": 8, "timm_model": "test_resnet"},
 }

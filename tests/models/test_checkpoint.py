@@ -42,7 +42,7 @@ def assert_same_tensors(ours: nn.Module, theirs: nn.Module) -> None:
 # --------------------------------------------------------------------------------- round trip
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", sorted(set(ENCODERS) - {"resnet50"}))  # resnet18's code, 94 MB
 def test_every_encoder_comes_back_bit_for_bit(tmp_path: Path, name: str):
     made = trained(name, {"local": "local_dot"}, **SMALL[name])
     card = made.save(tmp_path / "checkpoint")

@@ -7,23 +7,36 @@ import pytest
 import torch
 
 from tests.training.test_loop import CPU, SMALL, losses, toy_pixels
-from training import choices as choosing
 from training.building import build_model, build_preprocessing
-from training.choices import CHOICES_FILE, Choices, settle
+from training.choices import CHOICES_FILE, keep_choices, measure, read_choices, unmeasured
 from training.config import ConfigError, TrainConfig, read_config
 from training.loop import Outcome, train
 from training.runs import RunError
 from training.source import Resident
 
 
-def run(out: Path, config: TrainConfig, stop_after_steps: int | None = None) -> Outcome:
-    """Settle and train on toy pixels, as the command does."""
+def run(
+    out: Path,
+    config: TrainConfig,
+    stop_after_steps: int | None = None,
+    *,
+    measuring: bool = True,
+) -> Outcome:
+    """Measure and train on toy pixels, as the command does."""
     out.mkdir(exist_ok=True)
     torch.manual_seed(config.seed)
     model, preprocessing = build_model(config), build_preprocessing(config)
     source = Resident(toy_pixels())
     told: list[str] = []
-    settled = settle(config, model, source, preprocessing, out, device=CPU, tell=told.append)
+    settled = read_choices(out)
+    if settled is None:
+        measured = unmeasured(config)
+        if measuring:
+            measured = measure(
+                config, model, source, preprocessing, images=16, device=CPU, tell=told.append
+            )
+        settled = keep_choices(out, config, measured, len(source))
+    torch.set_num_threads(settled.threads)
     return train(
         config,
         model,
@@ -37,12 +50,9 @@ def run(out: Path, config: TrainConfig, stop_after_steps: int | None = None) -> 
 
 
 def test_a_trial_leaves_no_trace_in_the_losses(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(choosing, "SHORT_RUN_STEPS", 1)  # measure even this
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))  # no other is tried
     run(tmp_path / "measured", SMALL)
-    kept = Choices.model_validate_json((tmp_path / "measured" / CHOICES_FILE).read_bytes())
-    assert kept.step_s is not None
-    monkeypatch.setattr(choosing, "SHORT_RUN_STEPS", 10**9)
-    run(tmp_path / "unmeasured", SMALL)
+    run(tmp_path / "unmeasured", SMALL, measuring=False)
     assert losses(tmp_path / "measured") == losses(tmp_path / "unmeasured")
 
 
