@@ -4,13 +4,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from training import check, embed, plan, supervised, train
+from training import check, embed, finetune, plan, supervised, train
 from training.evaluation import command as evaluate
 from training.interchange import export_command, import_command
 
 COMMANDS = {
     "train": (train, "train an encoder on a folder of images"),
     "supervised": (supervised, "train the same network by labels alone, as a baseline"),
+    "finetune": (finetune, "train a checkpoint on by a few labels"),
     "plan": (plan, "say what training would take, in memory and time"),
     "evaluate": (evaluate, "probe a checkpoint beside its baselines"),
     "embed": (embed, "write the embeddings of images to a file"),

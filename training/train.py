@@ -47,8 +47,15 @@ from training.launch import add_launch_arguments, device_name, launch, to_be_lau
 from training.loop import Outcome, train
 from training.plan import DATA_HELP, add_stream, open_data, plan_run
 from training.planning import require_fit
-from training.progress import NotFiniteError, duration
-from training.runs import CHECKPOINT_FOLDER, STREAM_FOLDER, RunError, lock_run, open_run
+from training.progress import duration
+from training.runs import (
+    CHECKPOINT_FOLDER,
+    STREAM_FOLDER,
+    NotFiniteError,
+    RunError,
+    lock_run,
+    open_run,
+)
 from training.shards import Shards
 from training.source import Resident, Streamed
 from training.step import precision
