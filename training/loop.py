@@ -26,6 +26,7 @@ from training.config import TrainConfig
 from training.progress import Journal
 from training.runs import load_resume, save_resume, trim_log
 from training.views import draw_views
+from training.watch import Watch
 
 LOG_EVERY_STEPS = 50
 SAVE_EVERY_S = 120.0
@@ -52,6 +53,7 @@ def train(  # noqa: PLR0915 - the story of a step reads best in one piece
     *,
     device: torch.device,
     stop_after_steps: int | None = None,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Train `model` on uint8 pixels (N, H, W, C) resident on the device, resuming what is there.
 
@@ -107,6 +109,8 @@ def train(  # noqa: PLR0915 - the story of a step reads best in one piece
             journal.add(step, loss, parts)
             if step % LOG_EVERY_STEPS == 0 or step == total:
                 journal.write()
+                if watch is not None:
+                    watch.look(step)
                 if time.monotonic() - saved > SAVE_EVERY_S:
                     save(step)
                     saved = time.monotonic()

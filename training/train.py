@@ -21,6 +21,7 @@ from models.card import (
 )
 from models.checkpoint import CheckpointError, save_checkpoint
 from models.critics import Critic
+from models.encoders import Encoder
 from models.golden import draw_golden
 from models.inference import prepare
 from models.method import Method
@@ -35,11 +36,14 @@ from training.config import ConfigError, TrainConfig, read_config
 from training.data import load_images
 from training.datasets import DEFAULT_ROOT, NAMED_SETS
 from training.devices import DEVICES, choose_device
+from training.diagnosis import FAILURES
 from training.display import Display
 from training.images import DataError, ImageSet
 from training.loop import Outcome, precision, train
 from training.progress import NotFiniteError, duration
 from training.runs import CHECKPOINT_FOLDER, RunError, lock_run, open_run
+from training.verdict import Held, judge, store
+from training.watch import Watch
 
 FEWEST_IMAGES = 8
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "safetensors")
@@ -94,38 +98,56 @@ def train_run(args: argparse.Namespace) -> int:
         model = build_model(config)
         print(describe(config, model, images, device), flush=True)
         images = replace(images, pixels=images.pixels.to(device))
-        outcome = train(config, model, images.pixels, preprocessing, args.out, device=device)
+        held = held_out_images(args, preprocessing, images)
+        watch = Watch(args.out, config, model, held.pixels, preprocessing, held_out=held.held_out)
+        outcome = train(
+            config, model, images.pixels, preprocessing, args.out, device=device, watch=watch
+        )
         if not outcome.finished:
             print(f"Stopped after step {outcome.steps}; the same command goes on from there.")
             return 0
-        fitted = fit_served(args, config, model, images, preprocessing)
+        findings = watch.conclude(outcome.steps)
+        frozen = prepare(model.encoder)
+        fitted = fit_served(config, model.encoder, frozen, images, held, preprocessing)
         card = describe_run(args, config, data, preprocessing, outcome, fitted, str(device))
+        verdict = judge(
+            frozen, card.encoder, preprocessing, images.pixels, held, findings, device=device
+        )
+        store(args.out, verdict)
+        card = card.model_copy(update={"verdict": verdict})
         critics: dict[str, Critic] = {role: each.critic.cpu() for role, each in fitted.items()}
         folder = args.out / CHECKPOINT_FOLDER
         save_checkpoint(folder, card, model.encoder.cpu(), critics, draw_golden(preprocessing))
     print(f"Trained in {duration(outcome.seconds)}. The checkpoint is {folder}.")
+    print(verdict.sentence)
+    for finding in findings:
+        if finding.kind not in FAILURES:
+            print(finding.sentence)
     where = f"--data {args.data}" + (f" --root {args.root}" if args.data in NAMED_SETS else "")
-    print(f"Did it work?  python -m training evaluate --checkpoint {folder} {where}")
+    if images.labels is not None:
+        print(f"With labels:  python -m training evaluate --checkpoint {folder} {where}")
+    print(f"In pictures:  python -m training report {args.out} {where}")
     print(f"Serve it:     python -m service serve --checkpoint {folder}")
     return 0
 
 
 def fit_served(
-    args: argparse.Namespace,
     config: TrainConfig,
-    model: Method,
+    encoder: Encoder,
+    frozen: Encoder,
     images: ImageSet,
+    held: Held,
     preprocessing: Preprocessing,
 ) -> dict[Role, Fitted]:
     """Fit the served critics on the frozen encoder; measure them on images they have not seen."""
     torch.manual_seed(config.seed)
-    critics = served_critics(config, model.encoder)
-    frozen = prepare(model.encoder)
+    critics = served_critics(config, encoder)
     fit_critics(config, frozen, critics, images.pixels, preprocessing, print)
-    held_out, which = held_out_images(args, preprocessing, images)
     fitted = {}
     for role, critic in critics.items():
-        calibration = calibration_of(critic, frozen, held_out, preprocessing, which, config.seed)
+        calibration = calibration_of(
+            critic, frozen, held.pixels, preprocessing, held.which, config.seed
+        )
         print(
             f"served {role} critic: calibration error {calibration.ece:.3f}, AUC"
             f" {calibration.auc:.4f} on {calibration.description}"
@@ -136,8 +158,8 @@ def fit_served(
 
 def held_out_images(
     args: argparse.Namespace, preprocessing: Preprocessing, images: ImageSet
-) -> tuple[torch.Tensor, str]:
-    """Pixels for measuring the critics, and in words which they are."""
+) -> Held:
+    """Images for watching the run, judging it and measuring its critics."""
     try:
         test = load_images(
             args.data,
@@ -149,8 +171,9 @@ def held_out_images(
     except DataError:
         test = None  # too few images for a split of their own
     if test is None or len(test) < 2:
-        return images.pixels, "the training images, for want of held-out ones"
-    return test.pixels.to(images.pixels.device), f"held-out images ({test.origin})"
+        return Held(images.pixels, "the training images, for want of held-out ones", False)
+    pixels = test.pixels.to(images.pixels.device)
+    return Held(pixels, f"held-out images ({test.origin})", True)
 
 
 def describe_run(
