@@ -1,4 +1,4 @@
-"""`python -m training`: train, evaluate, embed, check."""
+"""`python -m training`: train, evaluate, report, embed, check."""
 
 import argparse
 import sys
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from training import check, embed, train
 from training.evaluation import command as evaluate
+from training.report import command as report
 
 COMMANDS = {
     "train": (train, "train an encoder on a folder of images"),
     "evaluate": (evaluate, "probe a checkpoint beside its baselines"),
+    "report": (report, "write one HTML page on a run"),
     "embed": (embed, "write the embeddings of images to a file"),
     "check": (check, "name every file that cannot be used, and why"),
 }

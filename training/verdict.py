@@ -109,8 +109,8 @@ def conclude(
     ]
     because = (
         f"a changed view finds its own image among {trial.gallery:,} in {listed(ours)} of cases,"
-        f" against {mean(pca):.1%} with PCA of the pixels and {listed(untrained)} with the untrained"
-        " network"
+        f" against {mean(pca):.1%} with PCA of the pixels and {listed(untrained)} with the"
+        " untrained network"
     )
     if failures:
         sentence = f"Training failed. {failures[0].sentence} In figures: {because}."
@@ -141,9 +141,10 @@ def protocol(trial: Trial, held: Held, fitted: int) -> str:
     return (
         f"{trial.queries:,} of {held.which}, each changed {VIEWS_AN_IMAGE} times by the view"
         f" {VIEW}, must be nearest by cosine to the image it was made from, among"
-        f" {trial.gallery:,} images ({beside:,} of them from training). No labels are used. random: the same architecture"
-        f" with new random weights. pixels_pca: principal components of {fitted:,} training images'"
-        " pixels. Above means by more than twice the standard error of the difference over images."
+        f" {trial.gallery:,} images ({beside:,} of them from training). No labels are used."
+        " random: the same architecture with new random weights. pixels_pca: principal components"
+        f" of the pixels of {fitted:,} training images. Above means by more than twice the standard"
+        " error of the difference over images."
     )
 
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from models.card import Preprocessing
-from models.dim import DeepInfoMax
 from models.method import Method
 from models.preprocess import normalise
 from models.types import Pixels
+from training.building import build_encoder_on_meta
 from training.config import TrainConfig
 from training.diagnosis import FAILURES, Course, Finding, diagnose
 from training.health import Health, ceiling, measure
@@ -81,7 +81,7 @@ class Watch:
             health,
             courses,
             self.config.objective,
-            ceilings(self.config, self.model),
+            ceilings(self.config),
             held_out=self.held_out,
         )
         self.write(health, courses)
@@ -162,12 +162,12 @@ def bounds_of(parts: Mapping[str, Number]) -> dict[str, Number]:
     return {name: value for name, value in parts.items() if "bound" in name}
 
 
-def ceilings(config: TrainConfig, model: Method) -> dict[str, float]:
+def ceilings(config: TrainConfig) -> dict[str, float]:
     """The most that each of DIM's bounds can say with a whole batch; empty for other methods."""
-    if not isinstance(model, DeepInfoMax):
+    if str(config.method) != "dim":
         return {}
     others = config.batch_size - 1
-    _, rows, columns = model.encoder.map_shape
+    _, rows, columns = build_encoder_on_meta(config).map_shape
     places = {"local_bound": rows * columns, "global_bound": 1}
     found = {
         name: ceiling(config.objective, others if config.negatives == "all" else 1, count)

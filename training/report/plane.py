@@ -1,0 +1,55 @@
+"""The embedding in two dimensions, coloured by class where there are classes."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from models.types import Summaries
+from training.images import NO_LABEL
+from training.report.charts import LINE_COLOURS, Line, scatter
+from training.report.markup import Markup, figure
+from training.report.shown import Shown
+from training.report.sources import Sample
+
+Plane = Float[Tensor, "images 2"]
+
+
+def principal_plane(y_ID: Summaries) -> tuple[Plane, float]:
+    """Y on its first two principal components, and the share of variance they hold."""
+    centred = y_ID.double() - y_ID.double().mean(0)
+    _, values, directions = torch.linalg.svd(centred, full_matrices=False)
+    energy = values.square()
+    share = float(energy[:2].sum() / energy.sum().clamp_min(1e-12))
+    found = centred @ directions[:2].T
+    if found.shape[1] < 2:  # Y has one dimension
+        found = torch.cat([found, torch.zeros_like(found)], dim=1)
+    return found.float(), share
+
+
+def plane_figure(shown: Shown) -> Markup:
+    """Every image of the sample as a point."""
+    plane, share = principal_plane(shown.y)
+    return figure(
+        scatter(groups(plane, shown.sample), "the embedding on its two main directions"),
+        f"Y of {len(shown.sample):,} images on its two main directions (PCA), which hold"
+        f" {share:.0%} of its variance: classes that overlap here may still lie apart in the rest.",
+    )
+
+
+def groups(plane: Plane, sample: Sample) -> list[Line]:
+    """Points by class; beyond as many as there are colours, the smaller classes are one group."""
+    if sample.labels is None:
+        return [Line("images", pairs(plane))]
+    labels = sample.labels.tolist()
+    counts = {label: labels.count(label) for label in set(labels) - {NO_LABEL}}
+    largest = sorted(counts, key=lambda label: -counts[label])
+    room = LINE_COLOURS if len(largest) <= LINE_COLOURS else LINE_COLOURS - 1
+    own = sorted(largest[:room])
+    found = [Line(sample.class_names[label], pairs(plane[sample.labels == label])) for label in own]
+    rest = [place for place, label in enumerate(labels) if label not in own]
+    return [*found, Line("others", pairs(plane[rest]))] if rest else found
+
+
+def pairs(plane: Plane) -> list[tuple[float, float]]:
+    """Rows as pairs of numbers."""
+    return [(float(x), float(y)) for x, y in plane.tolist()]
