@@ -49,15 +49,17 @@ def chart(
 ) -> Markup:
     """A title, the legend and the curves; numbers that are not finite leave a gap."""
     thinned = [Line(line.name, thin(line.points)) for line in lines]
-    known = [p for line in thinned for p in line.points if math.isfinite(p[1])]
-    ys = [y for _, y in known] + [limit.level for limit in limits]
-    x = spread([x for x, _ in known], LEFT, WIDTH - RIGHT)
+    points = [p for line in thinned for p in line.points if math.isfinite(p[1])]
+    ys = [y for _, y in points] + [limit.level for limit in limits]
+    x = spread([x for x, _ in points], LEFT, WIDTH - RIGHT)
     y = spread(ys, HEIGHT - BOTTOM, TOP, margin=0.05)
     drawn = [*axes(x, y, across), *(level(limit, y) for limit in limits)]
     drawn += [curve(line, number, x, y) for number, line in enumerate(thinned)]
     label = f"{title}, by {across}"
     picture = tag("svg", *drawn, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=label)
-    return tag("div", tag("h3", title), legend([line.name for line in lines]), picture)
+    names = [line.name for line in lines]
+    known = legend(names) if len(names) > 1 else ""
+    return tag("div", tag("h3", title), known, picture)
 
 
 def thin(points: Sequence[Point]) -> list[Point]:

@@ -73,7 +73,8 @@ def health_charts(run: Run) -> list[Markup]:
     groups = (
         ("Effective rank of Y (RankMe)", ("rankme",)),
         ("Spread and dead dimensions", ("spread", "dead_share")),
-        ("Uniformity and alignment (lower is better)", ("uniformity", "alignment")),
+        ("Uniformity (lower: more even)", ("uniformity",)),
+        ("Alignment of two views (lower: closer)", ("alignment",)),
     )
     found = []
     for title, names in groups:

@@ -21,43 +21,44 @@ from training.report.markup import (
 from training.report.sources import Run
 
 ENCODERS = {"trained": "trained", "random": "untrained", "pixels_pca": "PCA of pixels"}
-COLOURS = {"yes": "yes", "in part": "part", "no": "no", "failed": "no"}
+EVALUATE = tag("code", "python -m training evaluate")
+# What stands above the sentence, and the colour of both.
+HEADLINES = {
+    "yes": ("Training paid off", "yes"),
+    "in part": ("Training paid off in part", "part"),
+    "no": ("Training did not pay off", "no"),
+    "failed": ("Training failed", "no"),
+}
 
 
 def verdict_box(run: Run) -> Markup:
     """The answer first: the labelled table's where there is one, else the one without labels."""
     evaluation = run.checkpoint.card.evaluation if run.checkpoint else None
     said: list[Content] = []
-    colour = ""
+    answer = None
     if evaluation is not None:
         sentence = verdict(evaluation)
-        colour = "part" if "in part" in sentence else "no" if "not paid" in sentence else "yes"
-        said.append(paragraph(sentence, class_="answer"))
-        said.append(paragraph(f"Judged by the labels of {evaluation.data.name}.", class_="faint"))
+        answer = "in part" if "in part" in sentence else "no" if "not paid" in sentence else "yes"
+        said.append(paragraph(f"By the labels of {evaluation.data.name}: {sentence}"))
     if run.verdict is not None:
-        if said:
-            said.append(paragraph(f"Without labels: {run.verdict.sentence}"))
-        else:
-            colour = COLOURS[run.verdict.answer]
-            said.append(paragraph(run.verdict.sentence, class_="answer"))
-        said += [
-            paragraph(finding)
-            for finding in run.verdict.findings
-            if finding not in run.verdict.sentence
-        ]
-    if not said:
-        said = [paragraph(no_verdict(run), class_="missing")]
-    return tag("div", *said, class_=f"verdict {colour}".strip())
+        answer = answer or run.verdict.answer
+        said.append(paragraph(f"Without labels: {run.verdict.sentence}"))
+        told = run.verdict.sentence
+        said += [paragraph(each) for each in run.verdict.findings if each not in told]
+    if answer is None:
+        return tag("div", no_verdict(run), class_="verdict")
+    headline, colour = HEADLINES[answer]
+    return tag("div", paragraph(headline, class_="answer"), *said, class_=f"verdict {colour}")
 
 
-def no_verdict(run: Run) -> str:
+def no_verdict(run: Run) -> Markup:
     """Why there is no verdict, and how to get one."""
     if run.checkpoint is None:
-        return (
+        return missing(
             "No verdict yet: training has not finished. The command that started it goes on from"
             " where it stopped."
         )
-    return "No verdict: `python -m training evaluate` writes one into the checkpoint's card."
+    return missing("No verdict: ", EVALUATE, " writes one into the checkpoint's card.")
 
 
 def tables_section(run: Run) -> Markup:
@@ -68,12 +69,12 @@ def tables_section(run: Run) -> Markup:
         content += [tag("h3", "By labels, top-1 %"), labelled_table(evaluation)]
         content.append(folded("Protocol", paragraph(evaluation.protocol)))
     else:
-        content.append(missing("Not evaluated with labels: `python -m training evaluate` does it."))
+        content.append(missing("Not evaluated with labels: ", EVALUATE, " does it."))
     if run.verdict is not None:
         content += [tag("h3", "Without labels, recall@1 %"), unlabelled_table(run.verdict)]
         content.append(folded("Protocol", paragraph(run.verdict.protocol)))
     else:
-        content.append(missing("Not judged without labels: `train` does it when it finishes."))
+        content.append(missing("Not judged without labels: training does it when it finishes."))
     return section("Did it pay off?", *content)
 
 
@@ -143,9 +144,11 @@ def card_facts(card: Card) -> list[tuple[str, str]]:
         ),
         (
             "Training",
-            f"{training.steps:,} steps, {training.epochs:.1f} epochs,"
-            f" {training.images_seen:,} images seen, {duration(training.seconds)} on"
-            f" {training.device} in {training.precision}, seed {training.seed}",
+            (
+                f"{training.steps:,} steps, {training.epochs:.1f} epochs,"
+                f" {training.images_seen:,} images seen, {duration(training.seconds)} on"
+                f" {training.device} in {training.precision}, seed {training.seed}"
+            ),
         ),
         ("Preprocessing", f"{card.preprocessing.size} pixels, {card.preprocessing.colour}"),
     ]

@@ -44,9 +44,9 @@ def section(title: str, *content: Content) -> Markup:
     return tag("section", tag("h2", title), *content)
 
 
-def missing(sentence: str) -> Markup:
+def missing(*sentence: Content) -> Markup:
     """What cannot be shown, and why."""
-    return paragraph(sentence, class_="missing")
+    return paragraph(*sentence, class_="missing")
 
 
 def figure(picture: Markup, caption: str) -> Markup:

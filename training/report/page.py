@@ -43,7 +43,9 @@ def page(run: Run, shown: Shown | None, why_not: str = "") -> str:
         *pictures(run, shown, why_not),
         facts_section(run),
         paragraph(
-            f"Written by `python -m training report` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.",
+            "Written by ",
+            tag("code", "python -m training report"),
+            f" on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.",
             class_="faint",
         ),
     )

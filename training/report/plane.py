@@ -11,6 +11,7 @@ from training.report.markup import Markup, figure
 from training.report.shown import Shown
 from training.report.sources import Sample
 
+MOST_POINTS = 1_500
 Plane = Float[Tensor, "images 2"]
 
 
@@ -29,9 +30,10 @@ def principal_plane(y_ID: Summaries) -> tuple[Plane, float]:
 def plane_figure(shown: Shown) -> Markup:
     """Every image of the sample as a point."""
     plane, share = principal_plane(shown.y)
+    drawn = plane[:MOST_POINTS]
     return figure(
-        scatter(groups(plane, shown.sample), "the embedding on its two main directions"),
-        f"Y of {len(shown.sample):,} images on its two main directions (PCA), which hold"
+        scatter(groups(drawn, shown.sample), "the embedding on its two main directions"),
+        f"Y of {len(drawn):,} images on its two main directions (PCA), which hold"
         f" {share:.0%} of its variance: classes that overlap here may still lie apart in the rest.",
     )
 
@@ -40,12 +42,16 @@ def groups(plane: Plane, sample: Sample) -> list[Line]:
     """Points by class; beyond as many as there are colours, the smaller classes are one group."""
     if sample.labels is None:
         return [Line("images", pairs(plane))]
-    labels = sample.labels.tolist()
+    drawn = sample.labels[: len(plane)]
+    labels = drawn.tolist()
     counts = {label: labels.count(label) for label in set(labels) - {NO_LABEL}}
     largest = sorted(counts, key=lambda label: -counts[label])
     room = LINE_COLOURS if len(largest) <= LINE_COLOURS else LINE_COLOURS - 1
     own = sorted(largest[:room])
-    found = [Line(sample.class_names[label], pairs(plane[sample.labels == label])) for label in own]
+    found = [
+        Line(sample.class_names[label], pairs(plane[sample.labels[: len(plane)] == label]))
+        for label in own
+    ]
     rest = [place for place, label in enumerate(labels) if label not in own]
     return [*found, Line("others", pairs(plane[rest]))] if rest else found
 

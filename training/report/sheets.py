@@ -9,6 +9,7 @@ from torch.nn.functional import normalize
 
 from models.critics import Critic
 from models.types import FeatureMaps, Summaries
+from training.images import NO_LABEL
 from training.report.markup import Markup, figure
 from training.report.pictures import Cell, colours, image, shades, sheet
 from training.report.shown import Shown
@@ -18,16 +19,17 @@ from training.views import draw_view
 ROWS = 8
 VIEWS = 6
 NEIGHBOURS = 7
+JUDGED = 1_000  # queries whose neighbours are counted
 SEED = 5
 
 
 def chosen_rows(sample: Sample, rows: int = ROWS) -> list[int]:
     """Images to show: one of each class in turn, or the first where there are no classes."""
     if sample.labels is None:
-        return list(range(min(rows, len(sample))))
+        return list(range(min(rows, sample.held_out)))
     seen: dict[int, int] = {}
     turn = []  # (how many of its class came before, place)
-    for place, label in enumerate(sample.labels.tolist()):
+    for place, label in enumerate(sample.labels[: sample.held_out].tolist()):
         turn.append((seen.get(label, 0), place))
         seen[label] = seen.get(label, 0) + 1
     return [place for _, place in sorted(turn)[:rows]]
@@ -51,39 +53,57 @@ def views_sheet(sample: Sample, rows: Sequence[int], view: str) -> Markup:
     )
 
 
-def nearest(y_ID: Summaries, count: int) -> Int64[Tensor, "images neighbours"]:
-    """The places of each image's nearest others by cosine, nearest first."""
+def nearest(
+    y_ID: Summaries, queries: Sequence[int], count: int
+) -> Int64[Tensor, "queries neighbours"]:
+    """The places of each query's nearest others by cosine, nearest first."""
     unit = normalize(y_ID, dim=1)
-    likeness = unit @ unit.T
-    likeness.fill_diagonal_(-torch.inf)
+    likeness = unit[list(queries)] @ unit.T
+    likeness[torch.arange(len(queries)), torch.tensor(queries)] = -torch.inf
     return likeness.topk(min(count, len(unit) - 1), dim=1).indices
 
 
-def same_class(sample: Sample, neighbours: Int64[Tensor, "images neighbours"]) -> float | None:
-    """Share of neighbours that have their query's class; None where there are no classes."""
+def same_class(shown: Shown, count: int) -> tuple[float, float] | None:
+    """Share of nearest images that have their query's class, and of queries where most of them do.
+
+    "Most" is the commonest class, ties to the lower number. None where there are no classes.
+    """
+    sample = shown.sample
     if sample.labels is None:
         return None
-    return float((sample.labels[neighbours] == sample.labels[:, None]).float().mean())
+    queries = [
+        place
+        for place, label in enumerate(sample.labels[: sample.held_out].tolist())
+        if label != NO_LABEL
+    ][:JUDGED]
+    if not queries:
+        return None
+    found = sample.labels[nearest(shown.y, queries, count)]
+    truth = sample.labels[queries]
+    of_class = (found == truth[:, None]).float().mean()
+    return float(of_class), float((found.mode(dim=1).values == truth).float().mean())
 
 
 def neighbours_sheet(shown: Shown, rows: Sequence[int]) -> Markup:
     """Queries with their nearest images by cosine of Y."""
-    sample, neighbours = shown.sample, nearest(shown.y, NEIGHBOURS)
+    sample, neighbours = shown.sample, nearest(shown.y, rows, NEIGHBOURS)
     lines = []
-    for query in rows:
+    for query, near in zip(rows, neighbours.tolist(), strict=True):
         name = sample.label(query)
         line = [Cell(image(sample.pixels[query], f"query: {name or query}"), name)]
-        for place in neighbours[query].tolist():
+        for place in near:
             label = sample.label(place)
             picture = image(sample.pixels[place], f"neighbour: {label or place}")
             line.append(Cell(picture, label, good=bool(label) and label == name))
         lines.append(line)
-    share = same_class(sample, neighbours)
+    share = same_class(shown, NEIGHBOURS)
     caption = f"Nearest images by cosine of Y among {len(sample):,}."
     if share is not None:
+        of_class, voted = share
         caption += (
-            f" Over all of them, {share:.0%} of the {neighbours.shape[1]} nearest have the class of"
-            f" their query (green), where drawing at random gives {chance(sample):.0%}."
+            f" Of up to {JUDGED:,} queries' neighbours, {of_class:.0%} have the class of their query"
+            f" (green; {chance(sample):.0%} would by chance), and in {voted:.0%} of the queries it is"
+            " the commonest class among them."
         )
     return figure(sheet(lines, ["query", *["near"] * neighbours.shape[1]]), caption)
 
@@ -131,12 +151,16 @@ def principal_colours(maps_ICMM: FeatureMaps) -> Float[Tensor, "images 3 side si
 def agreement_sheet(shown: Shown, rows: Sequence[int], critic: Critic) -> Markup:
     """Where the local critic finds an image's summary: in itself, its neighbour, another image."""
     sample = shown.sample
-    nearest_I, farthest_I = nearest(shown.y, 1)[:, 0], farthest(shown.y)
     lines = []
-    for place in rows:
+    for place, near, far in zip(
+        rows,
+        nearest(shown.y, rows, 1)[:, 0].tolist(),
+        farthest(shown.y, rows).tolist(),
+        strict=True,
+    ):
         name = sample.label(place)
         line = [Cell(image(sample.pixels[place], name or f"image {place}"), name)]
-        for other in (place, int(nearest_I[place]), int(farthest_I[place])):
+        for other in (place, near, far):
             if other != place:
                 label = sample.label(other)
                 line.append(Cell(image(sample.pixels[other], label or f"image {other}"), label))
@@ -153,10 +177,10 @@ def agreement_sheet(shown: Shown, rows: Sequence[int], critic: Critic) -> Markup
     )
 
 
-def farthest(y_ID: Summaries) -> Int64[Tensor, " images"]:
-    """The place of each image's least similar image by cosine."""
+def farthest(y_ID: Summaries, queries: Sequence[int]) -> Int64[Tensor, " queries"]:
+    """The place of each query's least similar image by cosine."""
     unit = normalize(y_ID, dim=1)
-    return (unit @ unit.T).argmin(dim=1)
+    return (unit[list(queries)] @ unit.T).argmin(dim=1)
 
 
 @torch.inference_mode()

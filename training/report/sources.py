@@ -1,6 +1,7 @@
 """What is known of a run: its folder's logs, its checkpoint, and images to show it on."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from models.card import CARD_FILE, Preprocessing, VerdictCard
 from models.checkpoint import Checkpoint, load_checkpoint
 from models.types import Pixels
 from training.data import load_images
-from training.images import NO_LABEL, DataError, Progress, Tell
+from training.folder import Split
+from training.images import NO_LABEL, DataError, ImageSet, Progress, Tell
 from training.runs import CHECKPOINT_FOLDER, HEALTH_FILE, LOG_FILE, RUN_FILE, VERDICT_FILE
 
-MOST_IMAGES = 1_500  # of the sample: neighbours are sought and the map is drawn among these
+MOST_IMAGES = 10_000  # of the sample: neighbours are sought among these
+FEW_IMAGES = 2_000  # held-out ones under which training images are shown too
 SEED = 7
 
 Line = dict[str, Any]
@@ -48,12 +51,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Sample:
-    """Images to show the encoder on; labels index `class_names`, NO_LABEL where there is none."""
+    """Images to show the encoder on; labels index `class_names`, NO_LABEL where there is none.
+
+    The first `held_out` of them are the first split's: queries are taken from these.
+    """
 
     pixels: Pixels
     labels: Int64[Tensor, " images"] | None
     class_names: list[str]
     which: str
+    held_out: int
 
     def label(self, place: int) -> str:
         """The class name of an image, or nothing."""
@@ -144,28 +151,58 @@ def read_sample(
     progress: Progress | None = None,
     tell: Tell = print,
 ) -> Sample:
-    """At most MOST_IMAGES held-out images of `data`, or training images where none are held out.
+    """At most MOST_IMAGES held-out images of `data`; with training images where those are few.
 
     Raises DataError where there are no images.
     """
-    try:
-        images = load_images(
-            data,
-            preprocessing=preprocessing,
-            root=root,
-            split="test",
-            progress=progress,
-            tell=tell,
-        )
-    except DataError:
-        images = load_images(
-            data, preprocessing=preprocessing, root=root, progress=progress, tell=tell
-        )
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(SEED))
-    kept = order[:MOST_IMAGES]
+    parts: list[ImageSet] = []
+    splits: tuple[Split, ...] = ("test", "train")
+    for split in splits:
+        if sum(map(len, parts)) >= FEW_IMAGES:
+            break
+        try:
+            parts.append(
+                load_images(
+                    data,
+                    preprocessing=preprocessing,
+                    root=root,
+                    split=split,
+                    progress=progress,
+                    tell=tell,
+                )
+            )
+        except DataError:
+            if split == "train":
+                raise
+    return gather(parts)
+
+
+def gather(parts: Sequence[ImageSet]) -> Sample:
+    """One sample of several splits, with one numbering of classes; held-out images first."""
+    names = sorted({name for part in parts for name in part.class_names or []})
+    labels = torch.cat([numbered(part, names) for part in parts])
+    pixels = torch.cat([part.pixels for part in parts])
+    draw = torch.Generator().manual_seed(SEED)
+    starts = [sum(map(len, parts[:place])) for place in range(len(parts))]
+    order = torch.cat(
+        [
+            start + torch.randperm(len(part), generator=draw)
+            for start, part in zip(starts, parts, strict=True)
+        ]
+    )[:MOST_IMAGES]
     return Sample(
-        pixels=images.pixels[kept],
-        labels=None if images.labels is None else images.labels[kept],
-        class_names=images.class_names or [],
-        which=f"{len(kept):,} of {len(images):,} images of {images.name} ({images.origin})",
+        pixels=pixels[order],
+        labels=labels[order] if names else None,
+        class_names=names,
+        which=f"{len(order):,} images of {parts[0].name}"
+        f" ({', '.join(part.origin for part in parts)})",
+        held_out=len(parts[0]),
     )
+
+
+def numbered(part: ImageSet, names: Sequence[str]) -> Int64[Tensor, " images"]:
+    """The labels of one split by the numbers of all the names; NO_LABEL where there is none."""
+    if part.labels is None or part.class_names is None:
+        return torch.full((len(part),), NO_LABEL)
+    number = torch.tensor([*(names.index(name) for name in part.class_names), NO_LABEL])
+    return number[part.labels]

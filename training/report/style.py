@@ -55,18 +55,19 @@ svg .rule { stroke: var(--line); } svg .limit { stroke: var(--faint); stroke-das
 .legend span::before { content: ""; display: inline-block; width: .8rem; height: .8rem;
   border-radius: .2rem; background: var(--own); margin-right: .35rem; vertical-align: -.08rem; }
 .sheet { border-collapse: separate; border-spacing: 3px; margin: 0; }
-.sheet td, .sheet th { border: 0; padding: 0 2px; text-align: center; font-size: .78rem;
+.sheet td, .sheet th { border: 0; padding: 0 2px; text-align: center; font-size: .75rem;
   color: var(--faint); font-weight: 500; line-height: 1.25; }
-.sheet img { display: block; width: 72px; height: 72px; margin: 0 auto;
+code { font: .92em ui-monospace, "DejaVu Sans Mono", monospace; }
+.sheet img { display: block; width: 76px; height: 76px; margin: 0 auto;
   image-rendering: pixelated; border-radius: 3px; background: var(--card); }
-.sheet .label { display: block; max-width: 76px; overflow: hidden; text-overflow: ellipsis;
+.sheet .label { display: block; max-width: 82px; overflow: hidden; text-overflow: ellipsis;
   white-space: nowrap; margin: 0 auto; }
 .sheet .same { color: var(--good); font-weight: 600; }
 .sheet .first { padding-right: 10px; }
 @media (max-width: 30rem) {
   body { font-size: 15px; } main { padding: 1rem .75rem 3rem; }
   th, td { padding: .25rem .45rem; } .sheet img { width: 56px; height: 56px; }
-  .sheet .label { max-width: 58px; }
+  .sheet .label { max-width: 60px; }
 }
 @media print { details > *:not(summary) { display: block; } }
 """
