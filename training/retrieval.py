@@ -7,7 +7,7 @@ order in which labels put them; milder ones flatter any trained encoder (docs/ex
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -37,7 +37,10 @@ class Trial:
     gallery: int
 
 
-def make_trial(queries: Pixels, others: Pixels) -> Trial:
+def make_trial(
+    queries: UInt8[Tensor, "queries height width channels"],
+    others: UInt8[Tensor, "others height width channels"],
+) -> Trial:
     """Draw the images and their views; the same for the same pixels, on the CPU."""
     draw = torch.Generator().manual_seed(SEED)
     sought = chosen(queries, MOST_QUERIES, draw)

@@ -30,10 +30,7 @@ from training.retrieval import (
 from training.runs import VERDICT_FILE
 
 MOST_FITTED = 5_000  # images whose principal components are taken
-REMEDY = (
-    "Train longer (epochs), with more images, or with stronger views (views=flip_crop_colour);"
-    " until then plain PCA of the pixels serves as well."
-)
+REMEDY = "Train longer (epochs), with more images, or with stronger views (views=flip_crop_colour)"
 
 Answer = Literal["yes", "in part", "no", "failed"]
 Key = tuple[str, str, str]  # encoder, representation, note
@@ -120,9 +117,12 @@ def conclude(
     if ahead:
         return "in part", (
             f"Training paid off in part, only {' and '.join(ahead)} being clearly above both"
-            f" baselines: {because}. {REMEDY}"
+            f" baselines: {because}. {REMEDY}."
         )
-    return "no", f"Training did not pay off, because {because}: not clearly more. {REMEDY}"
+    return "no", (
+        f"Training did not pay off, because {because}: not clearly more. {REMEDY}; until then the"
+        " baselines serve as well."
+    )
 
 
 def mean(shares: Shares) -> float:

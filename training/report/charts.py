@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from training.report.markup import Markup, join, tag
 
-WIDTH, HEIGHT = 460, 240
-LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 34  # room for numbers
+WIDTH, HEIGHT = 460.0, 240.0
+LEFT, RIGHT, TOP, BOTTOM = 56.0, 14.0, 12.0, 34.0  # room for numbers
 MOST_POINTS = 300
 LINE_COLOURS = 10  # --c0 to --c9 of the page's style
 
@@ -158,12 +158,12 @@ def legend(names: Sequence[str]) -> Markup:
 
 
 def scatter(
-    groups: Sequence[Line], description: str, *, width: int = 640, height: int = 460
+    groups: Sequence[Line], description: str, *, width: float = 640.0, height: float = 460.0
 ) -> Markup:
     """Points in the plane, a colour a group, with a legend where there are several."""
     known = [point for group in groups for point in group.points]
-    x = spread([a for a, _ in known], 10, width - 10, margin=0.02)
-    y = spread([b for _, b in known], height - 10, 10, margin=0.02)
+    x = spread([a for a, _ in known], 10.0, width - 10, margin=0.02)
+    y = spread([b for _, b in known], height - 10, 10.0, margin=0.02)
     dots = (
         tag(
             "circle",

@@ -101,9 +101,9 @@ def neighbours_sheet(shown: Shown, rows: Sequence[int]) -> Markup:
     if share is not None:
         of_class, voted = share
         caption += (
-            f" Of up to {JUDGED:,} queries' neighbours, {of_class:.0%} have the class of their query"
-            f" (green; {chance(sample):.0%} would by chance), and in {voted:.0%} of the queries it is"
-            " the commonest class among them."
+            f" Up to {JUDGED:,} queries were counted: {of_class:.0%} of their neighbours have the"
+            f" query's class (green; by chance {chance(sample):.0%}), and in {voted:.0%} of the"
+            " queries it is the commonest class among the neighbours."
         )
     return figure(sheet(lines, ["query", *["near"] * neighbours.shape[1]]), caption)
 
@@ -166,7 +166,7 @@ def agreement_sheet(shown: Shown, rows: Sequence[int], critic: Critic) -> Markup
                 line.append(Cell(image(sample.pixels[other], label or f"image {other}"), label))
             p = belief(critic, shown.y[place], shown.maps([other])[0])
             mean = f"p {float(p.mean()):.2f}"
-            line.append(Cell(shades(p, f"{mean}, place by place", 0, 1), mean))
+            line.append(Cell(shades(p, f"{mean}, place by place", 0.0, 1.0), mean))
         lines.append(line)
     return figure(
         sheet(lines, ["image", "in itself", "nearest", "agree", "farthest", "agree"]),

@@ -44,6 +44,7 @@ table { border-collapse: collapse; font-size: .92rem; margin: .5rem 0; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; text-align: left; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.text { white-space: nowrap; }
 .facts th { color: var(--faint); font-weight: 500; white-space: nowrap; }
 .facts td { overflow-wrap: anywhere; min-width: 9rem; }
 details { margin: .75rem 0; }
