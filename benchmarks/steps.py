@@ -18,13 +18,17 @@ from benchmarks.failures import BenchmarkError
 from benchmarks.rivals import loader
 from models.card import Preprocessing
 from models.preprocess import normalise
-from models.types import Images, Pixels
-from training.building import build_model
+from models.types import Pixels
+from training.building import build_model, build_preprocessing
 from training.config import TrainConfig
-from training.loop import adam, precision, seeded, train
+from training.draws import seeded, step_rows
+from training.loop import train
+from training.source import Resident as Source
+from training.step import Step
 from training.views import draw_view
 
 CPU = torch.device("cpu")
+NEVER = 2**31  # steps of a schedule that has hardly begun
 SETTLING_STEPS = 2  # at the beginning of every measurement, not counted
 
 
@@ -103,7 +107,13 @@ def loop_s(config: TrainConfig, pixels: Pixels, preprocessing: Preprocessing, st
     ):
         began = time.perf_counter()
         outcome = train(
-            config, model, pixels, preprocessing, Path(folder), device=CPU, stop_after_steps=steps
+            config,
+            model,
+            Source(pixels),
+            preprocessing,
+            Path(folder),
+            device=CPU,
+            stop_after_steps=steps,
         )
         took = time.perf_counter() - began
     if outcome.steps != steps:
@@ -114,57 +124,31 @@ def loop_s(config: TrainConfig, pixels: Pixels, preprocessing: Preprocessing, st
     return took
 
 
-class BareStep:
-    """The step of training.loop.train on images that are given, without schedule and logs."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        torch.manual_seed(config.seed)
-        self._config = config
-        self.model = build_model(config).to(memory_format=torch.channels_last).train()
-        self._bounds = adam(self.model.bound_parameters(), config)
-        critic = self.model.prior_critic
-        self._prior = None if critic is None else adam(list(critic.parameters()), config)
-        self._autocast = precision(config, CPU) == "bf16"
-        self._taken = 0
-
-    def __call__(self, images: Images) -> None:
-        """One step on normalised images."""
-        negatives = seeded(self._config, "negatives", self._taken)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
-            loss, _, features = self.model(images, generator=negatives)
-        self._bounds.zero_grad(set_to_none=True)
-        loss.backward()
-        self._bounds.step()
-        if self._prior is not None:
-            prior_loss = self.model.prior_loss(features, seeded(self._config, "prior", self._taken))
-            self._prior.zero_grad(set_to_none=True)
-            prior_loss.backward()
-            self._prior.step()
-        self._taken += 1
-
-
 def bare_step_s(config: TrainConfig, images: Iterator[Tensor], steps: int) -> float:
-    """Seconds a step, fetching its images included."""
-    step = BareStep(config)
+    """Seconds a step on normalised images that are given, without logs; fetching them included."""
+    step = bare_step(config)
     began = 0.0
     for number in range(SETTLING_STEPS + steps):
         if number == SETTLING_STEPS:
             began = time.perf_counter()
-        step(next(images).contiguous(memory_format=torch.channels_last))
+        step.learn(number, [next(images).contiguous(memory_format=torch.channels_last)])
     return (time.perf_counter() - began) / steps
+
+
+def bare_step(config: TrainConfig) -> Step:
+    """The step of training.loop.train with a new model; its schedule never ends."""
+    torch.manual_seed(config.seed)
+    model = build_model(config)
+    return Step(config, model, build_preprocessing(config), device=CPU, total=NEVER)
 
 
 def resident_batches(
     config: TrainConfig, pixels: Pixels, preprocessing: Preprocessing
 ) -> Iterator[Tensor]:
     """Batches without end, the very ones of the loop: rows of the tensor, a view, normalised."""
-    steps_an_epoch = len(pixels) // config.batch_size
-    for step in itertools.count():
-        epoch, place = divmod(step, steps_an_epoch)
-        if place == 0:
-            order = torch.randperm(len(pixels), generator=seeded(config, "order", epoch))
-        rows = order[place * config.batch_size :][: config.batch_size]
-        views = draw_view(config.views, pixels[rows], seeded(config, "views", step))
+    rows = (step_rows(config, len(pixels), number) for number in itertools.count())
+    for number, chosen in enumerate(Source(pixels).batches(rows)):
+        views = draw_view(config.views, chosen, seeded(config.seed, "views", number))
         yield normalise(views, preprocessing)
 
 

@@ -104,14 +104,22 @@ class CriticCard(Component):
 
 
 class ObjectiveCard(_Value):
-    """The objective that trained the encoder: its bound, negatives and DIM's three weights."""
+    """What trained the encoder: its bound, negatives, and what belongs to the method alone.
 
+    alpha, beta, gamma, prior  DIM's three weights and its prior; None for another method
+    arguments                  AMDIM's constructor arguments: clip, regulariser and the like
+
+    Of imported weights only what is known: None, left out, or the name "unknown" otherwise.
+    """
+
+    method: Literal["dim", "amdim"] = "dim"
     name: str
     negatives: str
-    alpha: float
-    beta: float
-    gamma: float
-    prior: str | None
+    alpha: float | None = None
+    beta: float | None = None
+    gamma: float | None = None
+    prior: str | None = None
+    arguments: dict[str, Argument] = {}
 
 
 class DataCard(_Value):
@@ -124,7 +132,10 @@ class DataCard(_Value):
 
 
 class TrainingCard(_Value):
-    """The facts of the training run; `seconds` is wall-clock time of training alone."""
+    """The facts of the training run; `seconds` is wall-clock time of training alone.
+
+    Steps, images and seconds count what was done here: none, where the card has an `origin`.
+    """
 
     steps: Count
     images_seen: Count
@@ -200,6 +211,9 @@ class VerdictCard(_Value):
 class Card(_Value):
     """Everything a checkpoint says of itself; `files` maps a file's name to its sha256.
 
+    `origin` says where weights come from that were not trained here; `data` are then the images
+    its critics were fitted on, if any.
+
     `files` names the weights and the golden file and is filled when the checkpoint is saved. The
     card cannot hash itself: its own safety is that it is strict, and that the golden outputs, which
     are hashed, only come out of the encoder, critics and preprocessing it describes.
@@ -214,6 +228,7 @@ class Card(_Value):
     objective: ObjectiveCard
     data: DataCard
     training: TrainingCard
+    origin: str | None = None
     evaluation: EvaluationCard | None = None
     verdict: VerdictCard | None = None
     weights_dtype: Literal["float32", "float16"] = "float32"

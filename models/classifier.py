@@ -1,9 +1,12 @@
-"""Classifiers put on a frozen encoder's representations; they give logits, never a softmax."""
+"""Classifiers on representations; they give logits, never a softmax."""
 
 from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from models.encoders import Encoder
+from models.types import Images
 
 
 class PaperProbe(nn.Sequential):
@@ -32,4 +35,18 @@ class DenseClassifier(nn.Module):
     def forward(self, y: Float[Tensor, "images dim"]) -> Float[Tensor, "images classes"]:
         """Return class logits."""
         logits: Tensor = self.layers(y)
+        return logits
+
+
+class ClassifiedSummary(nn.Module):
+    """An encoder with a linear classifier on Y, so that labels train everything that is served."""
+
+    def __init__(self, encoder: Encoder, classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classifier = nn.Linear(encoder.summary_dim, classes)
+
+    def forward(self, images: Images) -> Float[Tensor, "images classes"]:
+        """Return class logits of normalised images."""
+        logits: Tensor = self.classifier(self.encoder(images).y)
         return logits

@@ -230,8 +230,12 @@ class LocalConcat(ConcatCritic):
         self.scorer = ConcatScorer(summary_dim, channels, units)
 
     def rows(self, map_JCMM: FeatureMaps) -> Float[Tensor, "maps places features"]:
-        """Every place on its own."""
-        return map_JCMM.flatten(2).transpose(1, 2)
+        """Every place on its own.
+
+        Contiguous: for strided rows torch picks one kernel where gradients are wanted and another
+        where they are not, and the two round differently.
+        """
+        return map_JCMM.flatten(2).transpose(1, 2).contiguous()
 
 
 class GlobalConcat(ConcatCritic):

@@ -21,13 +21,13 @@ def normalise(pixels: Pixels, preprocessing: Preprocessing) -> Images:
             f"the card asks for {preprocessing.channels} channels ({preprocessing.colour}), "
             f"but the pixels have {pixels.shape[-1]}; make them with models.pixels.to_pixels"
         )
-    factor, shift = _factor_and_shift(preprocessing, pixels.device)
+    factor, shift = factor_and_shift(preprocessing, pixels.device)
     return (pixels.float() * factor - shift).permute(0, 3, 1, 2)
 
 
 # Kept, because a copy to a GPU in every batch would make the host wait for the device.
 @lru_cache(maxsize=32)
-def _factor_and_shift(
+def factor_and_shift(
     preprocessing: Preprocessing, device: torch.device
 ) -> tuple[Float[Tensor, " channels"], Float[Tensor, " channels"]]:
     """(x / 255 - mean) / std as one multiplication and one subtraction."""

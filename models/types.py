@@ -23,7 +23,7 @@ class Features(NamedTuple):
     """Everything one forward pass of an encoder gives.
 
     y     (images, D)        the summary vector Y, no nonlinearity
-    map   (images, C, M, M)  the feature map C(X), after its ReLU: the locals
+    map   (images, C, M, M)  the feature map C(X), after its ReLU where there is one: the locals
     fc    (images, units)    the last hidden layer before Y
     conv  (images, units)    the last convolution's map, flattened
     """

@@ -1,19 +1,24 @@
-"""`python -m training`: train, evaluate, report, embed, check."""
+"""`python -m training COMMAND`: learn an encoder, judge it, use it, pass it on."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from training import check, embed, train
+from training import check, embed, plan, supervised, train
 from training.evaluation import command as evaluate
+from training.interchange import export_command, import_command
 from training.report import command as report
 
 COMMANDS = {
     "train": (train, "train an encoder on a folder of images"),
+    "supervised": (supervised, "train the same network by labels alone, as a baseline"),
+    "plan": (plan, "say what training would take, in memory and time"),
     "evaluate": (evaluate, "probe a checkpoint beside its baselines"),
     "report": (report, "write one HTML page on a run"),
     "embed": (embed, "write the embeddings of images to a file"),
     "check": (check, "name every file that cannot be used, and why"),
+    "import": (import_command, "make a checkpoint of another project's"),
+    "export": (export_command, "write a checkpoint as ONNX or for a model hub"),
 }
 
 

@@ -74,7 +74,7 @@ def maximise_jsd(
 ) -> None:
     """Train the critics by the JSD bound on all pairs of each batch; the encoder stays as it is."""
     modules = nn.ModuleDict({str(role): critic for role, critic in critics.items()})
-    modules.to(pixels.device).train()
+    modules.to(next(encoder.parameters()).device).train()
     rate = config.calibrate_learning_rate
     optimiser = torch.optim.Adam(modules.parameters(), lr=rate)
     batch_size = min(BATCH, len(rows))

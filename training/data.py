@@ -1,22 +1,27 @@
-"""Images in memory: from a folder, or from a data set known by name."""
+"""A set of images as one tensor: from a folder, from shards, or known by name."""
 
 import hashlib
+import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from models.card import Preprocessing
 from models.types import Pixels
 from training.datasets import DEFAULT_ROOT, NAMED_SETS, ORIGINS, fingerprint_arrays, read_named
-from training.decoding import Decoded, decode_files
+from training.decoding import Decoded
+from training.files import Folder, open_files
 from training.folder import Listing, Part, Split, choose_part, class_labels, scan, shown
 from training.images import NO_LABEL, DataError, ImageSet, Progress, Tell, Unusable
 from training.memory import MemoryPlan, plan_memory
+from training.pixel_files import PixelFile, find_pixels, map_pixels
 from training.resizing import resize_arrays
+from training.shards import Shards
 
 __all__ = [
     "NO_LABEL",
@@ -43,15 +48,21 @@ def load_images(
     split: Split = "train",
     download: bool = False,
     labelled_only: bool = False,
+    files: Folder | Shards | None = None,
+    store: Path | None = None,
+    stream: bool = False,
     progress: Progress | None = None,
     tell: Tell = print,
 ) -> ImageSet:
-    """The images of `data` (a named set or a folder), resized and in memory as one tensor.
+    """The images of `data` (a named set, a folder or shards), resized, as one tensor.
 
     root           where the named sets lie; default `data/`. Only `download` fetches anything
     split          "train" and "test" never share an image. A named set has its official splits; a
                    folder its `train/` and `test/` (or `val/`), else a fifth is held out
     labelled_only  leave out images without a class (STL-10's unlabelled, files beside the classes)
+    files          what `open_files(data)` gave, if it was called before
+    store          where decoded images go, and stay mapped, if they do not fit into memory (without
+                   it they have to fit), or if `stream` asks for that. Named sets are never streamed
     tell           gets the memory plan before anything is decoded, then each unusable file
     Raises DataError, with the remedy, where nothing can be loaded.
     """
@@ -67,7 +78,10 @@ def load_images(
             tell=tell,
         )
     else:
-        images = _load_folder(data, preprocessing, split, progress, tell)
+        opened = files or open_files(data)
+        images = _load_files(
+            opened, preprocessing, split, store=store, stream=stream, progress=progress, tell=tell
+        )
     return _only_labelled(images) if labelled_only else images
 
 
@@ -85,7 +99,9 @@ def _load_named(
     images, labels, class_names = read_named(
         name, root, split, download=download, labelled_only=labelled_only
     )
-    _announce(plan_memory(len(images), preprocessing), tell)
+    plan = plan_memory(len(images), preprocessing)
+    tell(plan.sentence)
+    plan.require()
     return ImageSet(
         pixels=resize_arrays(images, preprocessing, progress),
         labels=torch.from_numpy(labels),
@@ -98,50 +114,49 @@ def _load_named(
     )
 
 
-def _load_folder(
-    data: str,
+def _load_files(
+    files: Folder | Shards,
     preprocessing: Preprocessing,
     split: Split,
+    *,
+    store: Path | None,
+    stream: bool,
     progress: Progress | None,
     tell: Tell,
 ) -> ImageSet:
-    folder = Path(data).expanduser()
-    if not _is_there(folder):
-        raise DataError(
-            f"{shown(data)} is neither a folder nor a data set known by name "
-            f"({', '.join(NAMED_SETS)}). Check the path or the name."
-        )
-    part = choose_part(scan(folder), split)
-    _announce(plan_memory(len(part.files), preprocessing), tell)
-    outcomes = decode_files(folder, part.files, preprocessing, progress)
-    pixels, paths, fingerprint, unusable = _collect(outcomes, len(part.files), preprocessing)
+    part = choose_part(files.listing, split)
+    plan = plan_memory(len(part.files), preprocessing)
+    tell(plan.sentence)
+    streamed = store is not None and (stream or not plan.fits)
+    if store is not None and streamed:
+        loaded = _stream(files, part, preprocessing, store / split, progress, tell)
+    else:
+        plan.require()
+        outcomes = files.decode(part.files, preprocessing, progress)
+        loaded = _collect(outcomes, len(part.files), preprocessing)
+    pixels, paths, fingerprint, unusable = loaded
     unusable = (*part.problems, *unusable)
     for sentence in explain_skipped(unusable, part.beside):
         tell(sentence)
     if not paths:
-        raise DataError(nothing_usable(folder, part, unusable))
+        raise DataError(nothing_usable(files.root, part, unusable))
     labels, class_names = (
-        (None, None) if split == "all" else class_labels(paths, part.classes_under)
+        (None, None)
+        if split == "all" or isinstance(files, Shards)
+        else class_labels(paths, part.classes_under)
     )
     return ImageSet(
         pixels=pixels,
         labels=labels,
         paths=paths,
-        name=shown(folder.resolve().name),
+        name=files.name,
         fingerprint=fingerprint,
         skipped=len(unusable),
         class_names=class_names,
         unusable=unusable,
         origin=part.origin,
+        streamed=streamed,
     )
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        path.stat()
-    except (OSError, ValueError):  # also names that are too long or hold a zero byte
-        return False
-    return True
 
 
 def explain_skipped(unusable: Sequence[Unusable], beside: Sequence[str]) -> list[str]:
@@ -164,14 +179,12 @@ def nothing_usable(folder: Path, part: Part, unusable: tuple[Unusable, ...]) -> 
     )
 
 
-def _announce(plan: MemoryPlan, tell: Tell) -> None:
-    tell(plan.sentence)
-    plan.require()
+Loaded = tuple[Pixels, list[str], str, tuple[Unusable, ...]]  # pixels, paths, fingerprint, rest
 
 
 def _collect(
     outcomes: Iterable[Decoded | Unusable], count: int, preprocessing: Preprocessing
-) -> tuple[Pixels, list[str], str, tuple[Unusable, ...]]:
+) -> Loaded:
     """Usable files one after the other in one tensor, with paths and fingerprint; and the rest.
 
     The tensor has room for every file; rows that stay empty are never touched, so that the
@@ -179,6 +192,45 @@ def _collect(
     """
     shape = (count, preprocessing.size, preprocessing.size, preprocessing.channels)
     pixels = np.empty(shape, dtype=np.uint8)
+    places = itertools.count()
+
+    def put(image: UInt8[np.ndarray, "size size channels"]) -> None:
+        pixels[next(places)] = image
+
+    paths, fingerprint, unusable = _sort_out(outcomes, put)
+    return torch.from_numpy(pixels[: len(paths)]), paths, fingerprint, unusable
+
+
+def _stream(
+    files: Folder | Shards,
+    part: Part,
+    preprocessing: Preprocessing,
+    store: Path,
+    progress: Progress | None,
+    tell: Tell,
+) -> Loaded:
+    """The same in a file on disk; what an earlier run decoded there is used again."""
+    key = files.key(part.files)
+    found = find_pixels(store, key, preprocessing)
+    if found is not None:
+        tell(f"Streaming {found['images']:,} images that were decoded before, from {store}.")
+        unusable = tuple(Unusable(path, reason) for path, reason in found["unusable"])
+        left_out = {each.path for each in unusable}
+        paths = [path for path in part.files if path not in left_out]
+        pixels = map_pixels(store, found["images"], preprocessing)
+        return pixels, paths, found["fingerprint"], unusable
+    tell(f"Streaming: images are decoded once, to {store}, and read from there.")
+    with PixelFile(store, len(part.files), preprocessing) as file:
+        outcomes = files.decode(part.files, preprocessing, progress)
+        paths, fingerprint, unusable = _sort_out(outcomes, file.add)
+        return file.keep(key, fingerprint, unusable), paths, fingerprint, unusable
+
+
+def _sort_out(
+    outcomes: Iterable[Decoded | Unusable],
+    put: Callable[[UInt8[np.ndarray, "size size channels"]], None],
+) -> tuple[list[str], str, tuple[Unusable, ...]]:
+    """Put the pixels of usable files away; paths, fingerprint, and the rest with their reasons."""
     paths: list[str] = []
     unusable: list[Unusable] = []
     fingerprint = hashlib.sha256()
@@ -186,11 +238,10 @@ def _collect(
         if isinstance(outcome, Unusable):
             unusable.append(outcome)
             continue
-        pixels[len(paths)] = outcome.pixels
+        put(outcome.pixels)
         paths.append(outcome.path)
         fingerprint.update(os.fsencode(outcome.path) + b"\0" + outcome.digest)
-    used = torch.from_numpy(pixels[: len(paths)])
-    return used, paths, fingerprint.hexdigest(), tuple(unusable)
+    return paths, fingerprint.hexdigest(), tuple(unusable)
 
 
 def _only_labelled(images: ImageSet) -> ImageSet:

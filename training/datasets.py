@@ -89,6 +89,13 @@ NAMED_SETS: dict[str, _Read] = {
     "mnist": _read_mnist,
     "stl10": _read_stl10,
 }
+# (to train with, to evaluate with), as published; STL-10's unlabelled ones are trained with.
+SIZES = {
+    "cifar10": (50_000, 10_000),
+    "cifar100": (50_000, 10_000),
+    "mnist": (60_000, 10_000),
+    "stl10": (105_000, 8_000),
+}
 ORIGINS: dict[Split, str] = {
     "train": "the official training split",
     "test": "the official test split",

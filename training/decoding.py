@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from training.images import Progress, Unusable
 # Raster formats only. Pillow would hand PostScript to Ghostscript, a program of its own.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 MOST_BYTES = 2**29  # of one file: it is read whole, by each thread one
+EMPTY = "empty: it has no bytes"
 CHUNK = 256  # files between two reports of progress; bounds what waits in memory
 
 # First bytes of files people take for images, or that lie beside them.
@@ -63,12 +65,39 @@ def decode_files(
                 progress("reading images", min(start + CHUNK, len(paths)), len(paths))
 
 
+def decode_contents(
+    records: Iterator[tuple[str, bytes] | Unusable],
+    count: int,
+    preprocessing: Preprocessing,
+    progress: Progress | None = None,
+) -> Iterator[Decoded | Unusable]:
+    """Decode contents that come with their names, in their order, by all cores."""
+
+    def decode(record: tuple[str, bytes] | Unusable) -> Decoded | Unusable:
+        return record if isinstance(record, Unusable) else decode_content(*record, preprocessing)
+
+    done = 0
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        while chunk := list(islice(records, CHUNK)):
+            yield from pool.map(decode, chunk)
+            done += len(chunk)
+            if progress is not None:
+                progress("reading images", min(done, count), count)
+
+
 def decode_file(root: Path, path: str, preprocessing: Preprocessing) -> Decoded | Unusable:
     """One file, wholly decoded; never raises for what is in the file."""
     try:
         content = _read(root / path)
     except _NotUsable as refusal:
         return Unusable(path, str(refusal))
+    return decode_content(path, content, preprocessing)
+
+
+def decode_content(path: str, content: bytes, preprocessing: Preprocessing) -> Decoded | Unusable:
+    """What is in a file, wholly decoded; never raises for it."""
+    if not content:
+        return Unusable(path, EMPTY)
     try:
         with open_image(content, FORMATS) as image:
             pixels = to_pixels(image, preprocessing)
@@ -98,8 +127,6 @@ def _read(path: Path) -> bytes:
         raise _NotUsable("no longer there") from error
     except OSError as error:
         raise _NotUsable(f"cannot be read: {error.strerror}") from error
-    if not content:
-        raise _NotUsable("empty: it has no bytes")
     return content
 
 

@@ -38,6 +38,7 @@ class ImageSet:
     paths        where each image was, relative to the data folder; None for the named sets
     fingerprint  sha256 of what was loaded: names and bytes of the files, or the published pixels
     skipped      number of files that could not be used; `unusable` says which, and why
+    streamed     whether the pixels are in a file, mapped, to be read ahead of each step
     origin       one sentence on which images these are, for the protocol of an evaluation
     """
 
@@ -50,6 +51,7 @@ class ImageSet:
     class_names: list[str] | None
     unusable: tuple[Unusable, ...] = ()
     origin: str = ""
+    streamed: bool = False
 
     def classes(self) -> tuple[Int64[Tensor, " images"], list[str]]:
         """Labels and class names. DataError, with the layout needed, where there are none."""

@@ -1,6 +1,8 @@
 """How much memory the images take, against how much there is; said before the first is decoded."""
 
 import os
+import resource
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +46,7 @@ def plan_memory(
     free = available_bytes() if available is None else available
     sentence = (
         f"Memory: {count:,} images of {size} x {size} x {channels} bytes take "
-        f"{_in_words(needed)}; {_in_words(free)} are free."
+        f"{in_words(needed)}; {in_words(free)} are free."
     )
     return MemoryPlan(count, needed, free, sentence)
 
@@ -52,6 +54,22 @@ def plan_memory(
 def available_bytes() -> int:
     """Memory this process may still take: what the machine has left, or its container allows."""
     return min(_machine_available(), _container_available())
+
+
+def resident_bytes() -> int:
+    """Memory this process holds now."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+    return peak_bytes()
+
+
+def peak_bytes() -> int:
+    """The most memory this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes there, KiB elsewhere
 
 
 def _machine_available() -> int:
@@ -81,5 +99,6 @@ def _container_available() -> int:
     return 2**63 - 1
 
 
-def _in_words(count: int) -> str:
+def in_words(count: int) -> str:
+    """Bytes as "1.2 GiB" or "34.5 MiB"."""
     return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / MIB:.1f} MiB"

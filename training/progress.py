@@ -66,10 +66,9 @@ class Journal:
         if self.tensorboard is not None:
             self.tensorboard.close()
 
-    def add(self, step: int, loss: Tensor, parts: dict[str, Tensor]) -> None:
-        """Keep a step's numbers on the device."""
-        numbers = {"loss": loss, **parts}
-        self.pending.append((step, {name: value.detach() for name, value in numbers.items()}))
+    def add(self, step: int, numbers: dict[str, Tensor]) -> None:
+        """Keep a step's numbers (the loss and its parts), on the device as they are."""
+        self.pending.append((step, numbers))
 
     def write(self) -> None:
         """Fetch what is pending in one transfer, check that it is finite, log and show it.

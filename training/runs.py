@@ -1,10 +1,12 @@
 """The folder of a run: what it is, what it logged, and the state from which it goes on.
 
 run.json            the configuration and the data it was started with
+choices.json        what it measured at its start and keeps (training/choices.py)
 log.jsonl           a line of statistics a step
 health.jsonl        a line a look at the encoder's health (training/watch.py)
 tensorboard/        the same for TensorBoard, every few steps
 resume.safetensors  weights, optimiser and step: all that the next step depends on
+stream/             decoded images, where they do not fit into memory (training/pixel_files.py)
 verdict.json        whether training paid off (training/verdict.py), written at the end
 checkpoint/         what is served (models/checkpoint.py), written at the end
 
@@ -33,6 +35,7 @@ LOG_FILE = "log.jsonl"
 HEALTH_FILE = "health.jsonl"
 VERDICT_FILE = "verdict.json"
 CHECKPOINT_FOLDER = "checkpoint"
+STREAM_FOLDER = "stream"
 
 
 class RunError(Exception):
@@ -44,7 +47,7 @@ def open_run(folder: Path, config: TrainConfig, data: Mapping[str, Any]) -> None
     described = {"config": config.model_dump(mode="json"), "data": dict(data)}
     file = folder / RUN_FILE
     if not file.exists():
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(entry.name != STREAM_FOLDER for entry in folder.iterdir()):
             raise RunError(f"{folder} is not empty and holds no {RUN_FILE}; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
         write_file(file, (json.dumps(described, indent=2) + "\n").encode())

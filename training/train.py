@@ -3,7 +3,8 @@
 import argparse
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -15,9 +16,9 @@ from models.card import (
     Component,
     CriticCard,
     DataCard,
-    ObjectiveCard,
     Preprocessing,
     TrainingCard,
+    VerdictCard,
 )
 from models.checkpoint import CheckpointError, save_checkpoint
 from models.critics import Critic
@@ -29,19 +30,27 @@ from training.building import (
     build_encoder_on_meta,
     build_model,
     build_preprocessing,
+    objective_card,
     served_critics,
 )
 from training.calibrate import Fitted, Role, calibration_of, fit_critics
+from training.choices import keep_choices, read_choices, unmeasured
 from training.config import ConfigError, TrainConfig, read_config
-from training.data import load_images
+from training.data import Split, load_images
 from training.datasets import DEFAULT_ROOT, NAMED_SETS
 from training.devices import DEVICES, choose_device
-from training.diagnosis import FAILURES
+from training.diagnosis import FAILURES, Finding
 from training.display import Display
+from training.files import Folder
 from training.images import DataError, ImageSet
-from training.loop import Outcome, precision, train
+from training.loop import Outcome, train
+from training.plan import DATA_HELP, add_stream, open_data, plan_run
+from training.planning import require_fit
 from training.progress import NotFiniteError, duration
-from training.runs import CHECKPOINT_FOLDER, RunError, lock_run, open_run
+from training.runs import CHECKPOINT_FOLDER, STREAM_FOLDER, RunError, lock_run, open_run
+from training.shards import Shards
+from training.source import Resident, Streamed
+from training.step import precision
 from training.verdict import Held, judge, store
 from training.watch import Watch
 
@@ -51,12 +60,13 @@ PACKAGES = ("torch", "torchvision", "numpy", "pillow", "safetensors")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `train`."""
-    parser.add_argument("--data", required=True, help=f"a folder, or {', '.join(NAMED_SETS)}")
+    parser.add_argument("--data", required=True, help=DATA_HELP)
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
     parser.add_argument("--recipe", type=Path, help="a TOML file of settings (configs/)")
     parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="where named sets lie")
     parser.add_argument("--download", action="store_true", help="fetch a named set if missing")
     parser.add_argument("--device", choices=DEVICES, default="auto")
+    add_stream(parser)
     parser.add_argument("--name", help="the checkpoint's name (default: the name of --out)")
     parser.add_argument(
         "settings", nargs="*", metavar="key=value", help="settings over the recipe: epochs=30"
@@ -73,18 +83,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def train_run(args: argparse.Namespace) -> int:
-    """Load, train, fit the served critics, write the checkpoint."""
+    """Plan, load, train, fit the served critics, write the checkpoint."""
     config = read_config(args.recipe, args.settings)
     device = choose_device(args.device)
     preprocessing = build_preprocessing(config)
-    with Display() as progress:
-        images = load_images(
-            args.data,
-            preprocessing=preprocessing,
-            root=args.root,
-            download=args.download,
-            progress=progress,
-        )
+    torch.manual_seed(config.seed)
+    model = build_model(config)
+    load = Loader(args, preprocessing, open_data(args.data))
+    choices = read_choices(args.out)
+    images = None if load.files else load("train", stream=False)  # a named set is quickly there
+    known = unmeasured(config) if choices else None
+    plan = plan_run(args, config, model, load.files, device, known)
+    if images is None:
+        require_fit(plan)
+        images = load("train", stream=plan.streamed)
     require_enough(images)
     data = DataCard(
         name=images.name,
@@ -94,41 +106,79 @@ def train_run(args: argparse.Namespace) -> int:
     )
     open_run(args.out, config, data.model_dump())
     with lock_run(args.out):
-        torch.manual_seed(config.seed)
-        model = build_model(config)
-        print(describe(config, model, images, device), flush=True)
-        images = replace(images, pixels=images.pixels.to(device))
-        held = held_out_images(args, preprocessing, images)
+        choices = choices or keep_choices(args.out, config, plan.measured, len(images))
+        if device.type == "cpu":
+            torch.set_num_threads(choices.threads)
+        print(describe(config, model, images, device, choices.total_steps), flush=True)
+        if not images.streamed:
+            images = replace(images, pixels=images.pixels.to(device))
+        held = held_out(load, images)
         watch = Watch(args.out, config, model, held.pixels, preprocessing, held_out=held.held_out)
         outcome = train(
-            config, model, images.pixels, preprocessing, args.out, device=device, watch=watch
+            config,
+            model,
+            Streamed(images.pixels, device) if images.streamed else Resident(images.pixels),
+            preprocessing,
+            args.out,
+            device=device,
+            choices=choices,
+            watch=watch,
         )
         if not outcome.finished:
             print(f"Stopped after step {outcome.steps}; the same command goes on from there.")
             return 0
         findings = watch.conclude(outcome.steps)
-        frozen = prepare(model.encoder)
-        fitted = fit_served(config, model.encoder, frozen, images, held, preprocessing)
-        card = describe_run(args, config, data, preprocessing, outcome, fitted, str(device))
-        verdict = judge(
-            frozen, card.encoder, preprocessing, images.pixels, held, findings, device=device
-        )
-        store(args.out, verdict)
-        card = card.model_copy(update={"verdict": verdict})
-        critics: dict[str, Critic] = {role: each.critic.cpu() for role, each in fitted.items()}
-        folder = args.out / CHECKPOINT_FOLDER
-        save_checkpoint(folder, card, model.encoder.cpu(), critics, draw_golden(preprocessing))
-    print(f"Trained in {duration(outcome.seconds)}. The checkpoint is {folder}.")
-    print(verdict.sentence)
-    for finding in findings:
-        if finding.kind not in FAILURES:
-            print(finding.sentence)
-    where = f"--data {args.data}" + (f" --root {args.root}" if args.data in NAMED_SETS else "")
-    if images.labels is not None:
-        print(f"With labels:  python -m training evaluate --checkpoint {folder} {where}")
-    print(f"In pictures:  python -m training report {args.out} {where}")
-    print(f"Serve it:     python -m service serve --checkpoint {folder}")
+        verdict = save_trained(args, config, model, images, held, outcome, findings, data)
+    for sentence in closing_words(args, images, outcome, verdict, findings):
+        print(sentence)
     return 0
+
+
+def save_trained(
+    args: argparse.Namespace,
+    config: TrainConfig,
+    model: Method,
+    images: ImageSet,
+    held: Held,
+    outcome: Outcome,
+    findings: list[Finding],
+    data: DataCard,
+) -> VerdictCard:
+    """Fit the served critics, judge whether training paid off, write the checkpoint."""
+    frozen, preprocessing = prepare(model.encoder), build_preprocessing(config)
+    device = next(model.encoder.parameters()).device
+    fitted = fit_served(config, model.encoder, frozen, images, held, preprocessing)
+    card = describe_run(args, config, data, preprocessing, outcome, fitted, str(device))
+    verdict = judge(
+        frozen, card.encoder, preprocessing, images.pixels, held, findings, device=device
+    )
+    store(args.out, verdict)
+    card = card.model_copy(update={"verdict": verdict})
+    critics: dict[str, Critic] = {role: each.critic.cpu() for role, each in fitted.items()}
+    golden = draw_golden(preprocessing)
+    save_checkpoint(args.out / CHECKPOINT_FOLDER, card, model.encoder.cpu(), critics, golden)
+    return verdict
+
+
+def closing_words(
+    args: argparse.Namespace,
+    images: ImageSet,
+    outcome: Outcome,
+    verdict: VerdictCard,
+    findings: list[Finding],
+) -> list[str]:
+    """What was made, whether it is any good, and what to do with it."""
+    folder = args.out / CHECKPOINT_FOLDER
+    where = f"--data {args.data}" + (f" --root {args.root}" if args.data in NAMED_SETS else "")
+    evaluate = f"With labels:  python -m training evaluate --checkpoint {folder} {where}"
+    return [
+        f"Trained in {duration(outcome.seconds)}. The checkpoint is {folder}.",
+        verdict.sentence,
+        *(finding.sentence for finding in findings if finding.kind not in FAILURES),
+        *([evaluate] if images.labels is not None else []),
+        f"In pictures:  python -m training report {args.out} {where}",
+        f"Serve it:     python -m service serve --checkpoint {folder}",
+    ]
 
 
 def fit_served(
@@ -156,24 +206,51 @@ def fit_served(
     return fitted
 
 
-def held_out_images(
-    args: argparse.Namespace, preprocessing: Preprocessing, images: ImageSet
-) -> Held:
+def held_out(load: "Loader", images: ImageSet) -> Held:
     """Images for watching the run, judging it and measuring its critics."""
+    pixels, which = held_out_images(
+        lambda: load("test", stream=images.streamed, quiet=True),  # its files were named before
+        images,
+    )
+    return Held(pixels, which, held_out=pixels is not images.pixels)
+
+
+def held_out_images(
+    load_test: Callable[[], ImageSet], images: ImageSet
+) -> tuple[torch.Tensor, str]:
+    """Pixels that are not trained on, and in words which they are."""
     try:
-        test = load_images(
-            args.data,
-            preprocessing=preprocessing,
-            root=args.root,
-            split="test",
-            tell=lambda sentence: None,  # noqa: ARG005 - its files were named before training
-        )
+        test = load_test()
     except DataError:
         test = None  # too few images for a split of their own
     if test is None or len(test) < 2:
-        return Held(images.pixels, "the training images, for want of held-out ones", False)
-    pixels = test.pixels.to(images.pixels.device)
-    return Held(pixels, f"held-out images ({test.origin})", True)
+        return images.pixels, "the training images, for want of held-out ones"
+    return test.pixels.to(images.pixels.device), f"held-out images ({test.origin})"
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Loads the splits of one set, listed once."""
+
+    args: argparse.Namespace
+    preprocessing: Preprocessing
+    files: Folder | Shards | None
+
+    def __call__(self, split: Split, *, stream: bool, quiet: bool = False) -> ImageSet:
+        """One split; streamed ones are decoded into the run's folder."""
+        with Display() as progress:
+            return load_images(
+                self.args.data,
+                preprocessing=self.preprocessing,
+                root=self.args.root,
+                split=split,
+                download=self.args.download,
+                files=self.files,
+                store=self.args.out / STREAM_FOLDER,
+                stream=stream,
+                progress=progress,
+                tell=(lambda sentence: None) if quiet else print,  # noqa: ARG005
+            )
 
 
 def describe_run(
@@ -202,14 +279,7 @@ def describe_run(
             for role, each in fitted.items()
         },
         preprocessing=preprocessing,
-        objective=ObjectiveCard(
-            name=config.objective,
-            negatives=config.negatives,
-            alpha=config.alpha,
-            beta=config.beta,
-            gamma=config.gamma,
-            prior=config.prior if config.gamma else None,
-        ),
+        objective=objective_card(config),
         data=data,
         training=TrainingCard(
             steps=outcome.steps,
@@ -229,15 +299,19 @@ def describe_run(
     )
 
 
-def describe(config: TrainConfig, model: Method, images: ImageSet, device: torch.device) -> str:
+def describe(
+    config: TrainConfig, model: Method, images: ImageSet, device: torch.device, steps: int
+) -> str:
     """What is about to happen, before the first step."""
     million = sum(p.numel() for p in model.encoder.parameters()) / 1e6
-    steps = config.epochs * (len(images) // min(config.batch_size, len(images)))
+    length = f"{config.epochs} epochs = {steps:,} steps"
+    if config.budget_minutes:
+        length = f"{duration(60 * config.budget_minutes)} = {steps:,} steps"
     skipped = f", {images.skipped} skipped" if images.skipped else ""
     return (
         f"Training {config.encoder} ({million:.2f} M parameters) on {len(images):,} images of"
-        f" {images.name} ({images.origin}{skipped}), objective {config.objective},"
-        f" {config.epochs} epochs = {steps:,} steps, {precision(config, device)} on {device}."
+        f" {images.name} ({images.origin}{skipped}), {config.method} with"
+        f" {objective_card(config).name}, {length}, {precision(config, device)} on {device}."
     )
 
 

@@ -8,15 +8,18 @@ same generator state gives the same view on a CPU and on a GPU.
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Generator, Tensor
 
 from models.registry import look_up
 from models.types import Pixels
+from training.cropping import resized_crop
 
 View = Callable[[Pixels, Generator], Pixels]
 
 CROP_SHIFT = 4  # pixels; AMDIM translates CIFAR images by up to 4 with reflection
+MOVE_CHANCE = 0.8  # AMDIM's, of that
+LARGE_SIDE = 64  # pixels; from here on AMDIM crops instead
 JITTER = 0.4  # brightness, contrast and saturation each by a factor of 1 +- 0.4 (AMDIM)
 HUE_TURN = 0.2  # of a full turn, either way (AMDIM)
 JITTER_CHANCE = 0.8
@@ -32,7 +35,11 @@ def draw_view(name: str, pixels: Pixels, generator: Generator) -> Pixels:
 
 
 def draw_views(name: str, count: int, pixels: Pixels, generator: Generator) -> list[Pixels]:
-    """`count` views of each image, each with draws of its own."""
+    """`count` views of each image, each with draws of its own after what they share."""
+    if name in SHARED:
+        shared, own = SHARED[name]
+        together = shared(pixels, generator)
+        return [own(together, generator) for _ in range(count)]
     return [draw_view(name, pixels, generator) for _ in range(count)]
 
 
@@ -49,15 +56,12 @@ def flip(pixels: Pixels, generator: Generator) -> Pixels:
 
 def flip_crop(pixels: Pixels, generator: Generator) -> Pixels:
     """Mirrored half of the time, then moved by up to 4 pixels each way with reflected borders."""
-    count, height, width, channels = pixels.shape
+    count, height, width, _ = pixels.shape
     rows_NH = _shifted(count, height, generator, pixels.device)
     cols_NW = _shifted(count, width, generator, pixels.device)
     mirrored = _chance(count, 0.5, generator, pixels.device)
     cols_NW = torch.where(mirrored[:, None], width - 1 - cols_NW, cols_NW)
-    first_N = torch.arange(count, device=pixels.device) * (height * width)
-    place_NHW = first_N[:, None, None] + rows_NH[:, :, None] * width + cols_NW[:, None, :]
-    flat = pixels.reshape(-1, channels)
-    return flat.index_select(0, place_NHW.flatten()).reshape(pixels.shape)
+    return _taken(pixels, rows_NH, cols_NW)
 
 
 def flip_crop_colour(pixels: Pixels, generator: Generator) -> Pixels:
@@ -67,12 +71,40 @@ def flip_crop_colour(pixels: Pixels, generator: Generator) -> Pixels:
     nothing is clipped in between, so that the whole change is one affine map of each image's
     colours; and hue is turned in YIQ instead of HSV. Grey images get brightness and contrast only.
     """
-    moved = flip_crop(pixels, generator)
-    count, height, width, channels = moved.shape
-    colours = moved.reshape(count, height * width, channels).float()
+    return recoloured(flip_crop(pixels, generator), generator)
+
+
+def recoloured(pixels: Pixels, generator: Generator) -> Pixels:
+    """Only the colours of `flip_crop_colour`."""
+    count, height, width, channels = pixels.shape
+    colours = pixels.reshape(count, height * width, channels).float()
     matrix, offset = _colour_change(colours, generator)
     changed = torch.baddbmm(offset, colours, matrix)
-    return changed.round_().clamp_(0, 255).to(torch.uint8).reshape(moved.shape)
+    return changed.round_().clamp_(0, 255).to(torch.uint8).reshape(pixels.shape)
+
+
+def amdim(pixels: Pixels, generator: Generator) -> Pixels:
+    """AMDIM's view: mirrored half of the time, then `amdim_own`."""
+    return amdim_own(flip(pixels, generator), generator)
+
+
+def amdim_own(pixels: Pixels, generator: Generator) -> Pixels:
+    """What two views of AMDIM do not share: where they look (see below), and the colours.
+
+    Below 64 pixels 0.8 of the images are moved by up to 4 pixels with reflected borders; from 64
+    on a random window is drawn to full size.
+    """
+    if min(pixels.shape[1:3]) >= LARGE_SIDE:
+        return recoloured(resized_crop(pixels, generator), generator)
+    moved = _chance(len(pixels), MOVE_CHANCE, generator, pixels.device)
+    rows_NH, cols_NW = (
+        _shifted(len(pixels), length, generator, pixels.device) for length in pixels.shape[1:3]
+    )
+    rows_NH, cols_NW = (
+        torch.where(moved[:, None], shifted, torch.arange(shifted.shape[1], device=pixels.device))
+        for shifted in (rows_NH, cols_NW)
+    )
+    return recoloured(_taken(pixels, rows_NH, cols_NW), generator)
 
 
 VIEWS: dict[str, View] = {
@@ -80,7 +112,11 @@ VIEWS: dict[str, View] = {
     "flip": flip,
     "flip_crop": flip_crop,
     "flip_crop_colour": flip_crop_colour,
+    "amdim": amdim,
 }
+# Views whose several draws have a first part in common: (shared, own). `own` after `shared` is the
+# view of that name in VIEWS.
+SHARED: dict[str, tuple[View, View]] = {"amdim": (flip, amdim_own)}
 
 
 def _chance(count: int, probability: float, generator: Generator, device: torch.device) -> Tensor:
@@ -103,6 +139,17 @@ def _shifted(count: int, length: int, generator: Generator, device: torch.device
     )
     index = (torch.arange(length, device=device) + drawn.to(device)).abs()
     return (length - 1) - ((length - 1) - index).abs()
+
+
+def _taken(
+    pixels: Pixels, rows_NH: Int64[Tensor, "images rows"], cols_NW: Int64[Tensor, "images cols"]
+) -> Pixels:
+    """Each image's pixels at its own rows and columns."""
+    count, height, width, channels = pixels.shape
+    first_N = torch.arange(count, device=pixels.device) * (height * width)
+    place_NHW = first_N[:, None, None] + rows_NH[:, :, None] * width + cols_NW[:, None, :]
+    flat = pixels.reshape(-1, channels)
+    return flat.index_select(0, place_NHW.flatten()).reshape(pixels.shape)
 
 
 def _colour_change(

@@ -163,16 +163,16 @@ def bounds_of(parts: Mapping[str, Number]) -> dict[str, Number]:
 
 
 def ceilings(config: TrainConfig) -> dict[str, float]:
-    """The most that each of DIM's bounds can say with a whole batch; empty for other methods."""
-    if str(config.method) != "dim":
-        return {}
-    others = config.batch_size - 1
-    _, rows, columns = build_encoder_on_meta(config).map_shape
-    places = {"local_bound": rows * columns, "global_bound": 1}
-    found = {
-        name: ceiling(config.objective, others if config.negatives == "all" else 1, count)
-        for name, count in places.items()
-    }
+    """The most that each bound can say with a whole batch, by name, where there is a limit."""
+    if config.method == "amdim":  # InfoNCE against the places of the other view's maps
+        places = {"1to5_bound": 25, "1to7_bound": 49, "5to5_bound": 25}
+        objective, negatives = "infonce", config.batch_size - 1
+    else:
+        _, rows, columns = build_encoder_on_meta(config).map_shape
+        places = {"local_bound": rows * columns, "global_bound": 1}
+        objective = config.objective
+        negatives = config.batch_size - 1 if config.negatives == "all" else 1
+    found = {name: ceiling(objective, negatives, count) for name, count in places.items()}
     return {name: most for name, most in found.items() if most is not None}
 
 

@@ -3,6 +3,8 @@
 from typing import Any
 
 from models.encoders.alexnet import Alex64x64
+from models.encoders.amdim import Amdim32, Amdim64, Amdim128
+from models.encoders.backbone import ResNet18, ResNet50, Timm
 from models.encoders.base import Encoder
 from models.encoders.convnet import Basic28x28, Basic32x32, Basic64x64
 from models.encoders.dense import Dense32
@@ -16,6 +18,12 @@ ENCODERS: dict[str, type[Encoder]] = {
     "alex64x64": Alex64x64,
     "dense32": Dense32,
     "fold32x32": Fold32x32,
+    "amdim32": Amdim32,
+    "amdim64": Amdim64,
+    "amdim128": Amdim128,
+    "resnet18": ResNet18,
+    "resnet50": ResNet50,
+    "timm": Timm,
 }
 
 __all__ = ["ENCODERS", "Encoder", "build_encoder"]

@@ -37,7 +37,7 @@ class Fold32x32(Encoder):
         """Encode normalised images (N, channels, 32, 32)."""
         self.check_images(images)
         columns = self.to_column(crops(images)).flatten(1)
-        grid = columns.unflatten(0, (len(images), SIDE, SIDE))
+        grid = columns.unflatten(0, (-1, SIDE, SIDE))
         feature_map = grid.permute(0, 3, 1, 2).contiguous()
         conv = feature_map.flatten(1)
         fc = self.to_fc(conv)

@@ -6,10 +6,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.rivals.loader import batches
-from benchmarks.steps import CPU, BareStep, resident_batches
+from benchmarks.steps import CPU, bare_step, resident_batches
 from training.building import build_model, build_preprocessing
 from training.config import make_config
 from training.loop import train
+from training.source import Resident
 
 SMALL = {"batch_size": 4, "local_units": 4, "schedule": "constant", "precision": "fp32"}
 
@@ -20,11 +21,12 @@ def test_bare_steps_on_the_loops_batches_give_the_loops_weights(tmp_path: Path) 
     pixels = torch.randint(0, 256, (9, 32, 32, 3), dtype=torch.uint8)
     torch.manual_seed(config.seed)
     looped = build_model(config)
-    train(config, looped, pixels, preprocessing, tmp_path, device=CPU, stop_after_steps=3)
+    source = Resident(pixels)
+    train(config, looped, source, preprocessing, tmp_path, device=CPU, stop_after_steps=3)
 
-    bare = BareStep(config)
-    for images in islice(resident_batches(config, pixels, preprocessing), 3):
-        bare(images)
+    bare = bare_step(config)
+    for number, images in enumerate(islice(resident_batches(config, pixels, preprocessing), 3)):
+        bare.learn(number, [images])
 
     for name, weights in looped.state_dict().items():
         assert torch.equal(weights, bare.model.state_dict()[name]), name

@@ -27,6 +27,7 @@ from models.critics import CRITICS
 from models.encoders import ENCODERS, build_encoder
 from models.inference import prepare
 from models.preprocess import normalise
+from tests.models.small_encoders import SMALL
 from tests.models.toy_checkpoint import EVALUATION, trained
 
 
@@ -41,10 +42,9 @@ def assert_same_tensors(ours: nn.Module, theirs: nn.Module) -> None:
 # --------------------------------------------------------------------------------- round trip
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", sorted(set(ENCODERS) - {"resnet50"}))  # resnet18's code, 94 MB
 def test_every_encoder_comes_back_bit_for_bit(tmp_path: Path, name: str):
-    sizes = {} if name == "dense32" else {"fc_dim": 16}
-    made = trained(name, {"local": "local_dot"}, summary_dim=8, **sizes)
+    made = trained(name, {"local": "local_dot"}, **SMALL[name])
     card = made.save(tmp_path / "checkpoint")
     loaded = load_checkpoint(tmp_path / "checkpoint")
     assert loaded.card == card == read_card(tmp_path / "checkpoint")

@@ -9,6 +9,7 @@ from torch import nn
 
 from models.encoders import ENCODERS, build_encoder
 from models.encoders.fold import CROP, SIDE, STRIDE
+from tests.models.small_encoders import SMALL
 
 SHAPES = {  # image side, map, fc, conv; Y is always 64
     "basic28x28": (28, (128, 7, 7), 1024, 6272),
@@ -48,7 +49,8 @@ def parameters(name):
 
 
 def test_every_encoder_is_tested():
-    assert set(SHAPES) == set(ENCODERS)
+    elsewhere = {"amdim32", "amdim64", "amdim128", "resnet18", "resnet50", "timm"}
+    assert set(SHAPES) | elsewhere == set(ENCODERS) == set(SMALL)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ def trained(
     encoder_name: str = "basic28x28",
     critic_names: dict[str, str] | None = None,
     weights_dtype: str = "float32",
-    **arguments: int,
+    **arguments: Any,
 ) -> Trained:
     """Small networks with the weights and statistics of a few steps of training."""
     sizes = arguments or {"image_channels": 1, "fc_dim": 8, "summary_dim": 4}

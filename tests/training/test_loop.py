@@ -14,9 +14,11 @@ from safetensors.torch import load_file
 
 from training.building import build_model, build_preprocessing
 from training.config import TrainConfig
-from training.loop import Outcome, learning_rate, train
+from training.loop import Outcome, train
 from training.progress import NotFiniteError
 from training.runs import LOG_FILE, RESUME_FILE
+from training.source import Resident, Source, Streamed
+from training.step import learning_rate
 
 SMALL = TrainConfig(
     encoder="basic28x28",
@@ -41,7 +43,12 @@ def toy_pixels(images: int = 16) -> torch.Tensor:
     return (fine * 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def run(out: Path, config: TrainConfig = SMALL, stop_after_steps: int | None = None) -> Outcome:
+def run(
+    out: Path,
+    config: TrainConfig = SMALL,
+    stop_after_steps: int | None = None,
+    source: Source | None = None,
+) -> Outcome:
     """Train on toy pixels in a folder, as the command does."""
     out.mkdir(exist_ok=True)
     torch.manual_seed(config.seed)
@@ -51,12 +58,20 @@ def run(out: Path, config: TrainConfig = SMALL, stop_after_steps: int | None = N
     return train(
         config,
         model,
-        toy_pixels(),
+        source or Resident(toy_pixels()),
         preprocessing,
         out,
         device=CPU,
         stop_after_steps=stop_after_steps,
     )
+
+
+def test_a_streamed_set_trains_bit_for_bit_as_a_resident_one(tmp_path: Path) -> None:
+    run(tmp_path / "resident")
+    run(tmp_path / "streamed", source=Streamed(toy_pixels(), CPU))
+    assert losses(tmp_path / "resident") == losses(tmp_path / "streamed")
+    one, other = (load_file(tmp_path / name / RESUME_FILE) for name in ("resident", "streamed"))
+    assert all(torch.equal(tensor, other[key]) for key, tensor in one.items())
 
 
 def losses(out: Path) -> list[tuple[int, float, float]]:

@@ -1,6 +1,7 @@
 """A watched run is the same run, and what really breaks is called broken at the first look."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from training.building import build_model, build_preprocessing
 from training.config import TrainConfig
 from training.diagnosis import Course, diagnose
 from training.health import measure
-from training.loop import adam, train
+from training.loop import train
 from training.runs import HEALTH_FILE, LOG_FILE, RESUME_FILE
-from training.watch import Watch
+from training.source import Resident
+from training.step import adam
+from training.watch import Watch, ceilings
 
 GREY = TrainConfig(
     encoder="basic28x28",
@@ -61,7 +64,7 @@ def run(out: Path, config: TrainConfig, *, watched: bool) -> Watch:
     train(
         config,
         model,
-        drawn(48),
+        Resident(drawn(48)),
         preprocessing,
         out,
         device=torch.device("cpu"),
@@ -132,8 +135,22 @@ def test_a_resumed_run_drops_looks_after_its_last_save(tmp_path: Path) -> None:
     with (tmp_path / "run" / HEALTH_FILE).open("a") as file:
         file.write('{"step": 99, "rankme": 2.0}\n{"step": 1')
     model, preprocessing = built(GREY)
-    train(GREY, model, drawn(48), preprocessing, tmp_path / "run", device=torch.device("cpu"))
+    source = Resident(drawn(48))
+    train(GREY, model, source, preprocessing, tmp_path / "run", device=torch.device("cpu"))
     assert [line["step"] for line in health_lines(tmp_path / "run")] == [6]
+
+
+def test_a_method_of_two_views_is_looked_at_through_two_views(tmp_path: Path) -> None:
+    small = {"channels": 4, "rkhs": 8, "depth": 1, "batch_size": 4}
+    config = TrainConfig(method="amdim", encoder="amdim32", views="amdim", **small)
+    model, preprocessing = built(config)
+    pixels = torch.randint(0, 256, (8, 32, 32, 3), dtype=torch.uint8)
+    watch = Watch(tmp_path, config, model, pixels, preprocessing, held_out=True)
+    watch.conclude(1)
+    (line,) = health_lines(tmp_path)
+    assert set(line["bounds"]) == {"1to5_bound", "1to7_bound", "5to5_bound"}
+    assert line["alignment"] > 0
+    assert ceilings(config)["1to7_bound"] == pytest.approx(math.log(1 + 3 * 49))
 
 
 # ------------------------------------------------------------------------------- what breaks

@@ -138,9 +138,11 @@ def card_facts(card: Card) -> list[tuple[str, str]]:
         ("Encoder", described(card.encoder.name, card.encoder.arguments)),
         (
             "Objective",
-            f"{objective.name}, negatives {objective.negatives}, alpha {objective.alpha:g}, beta"
-            f" {objective.beta:g}, gamma {objective.gamma:g}"
-            + (f", prior {objective.prior}" if objective.prior else ""),
+            ", ".join(
+                f"{name} {in_words(value)}"
+                for name, value in objective.model_dump().items()
+                if value not in (None, {})
+            ),
         ),
         (
             "Training",

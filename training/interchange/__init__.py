@@ -1,0 +1,1 @@
+"""Checkpoints from elsewhere become ours, and ours become files that others read."""
