@@ -41,6 +41,7 @@ from training.datasets import DEFAULT_ROOT, NAMED_SETS
 from training.devices import DEVICES, choose_device
 from training.diagnosis import FAILURES, Finding
 from training.display import Display
+from training.evaluation.imagenet import Backbone, load_backbone
 from training.files import Folder
 from training.images import DataError, ImageSet
 from training.loop import Outcome, train
@@ -67,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--download", action="store_true", help="fetch a named set if missing")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     add_stream(parser)
+    parser.add_argument(
+        "--imagenet",
+        type=Path,
+        metavar="FILE",
+        help="weights of a torchvision ResNet, to compare with in the verdict; never downloaded",
+    )
     parser.add_argument("--name", help="the checkpoint's name (default: the name of --out)")
     parser.add_argument(
         "settings", nargs="*", metavar="key=value", help="settings over the recipe: epochs=30"
@@ -87,6 +94,7 @@ def train_run(args: argparse.Namespace) -> int:
     config = read_config(args.recipe, args.settings)
     device = choose_device(args.device)
     preprocessing = build_preprocessing(config)
+    rival = load_backbone(args.imagenet) if args.imagenet else None
     torch.manual_seed(config.seed)
     model = build_model(config)
     load = Loader(args, preprocessing, open_data(args.data))
@@ -128,7 +136,7 @@ def train_run(args: argparse.Namespace) -> int:
             print(f"Stopped after step {outcome.steps}; the same command goes on from there.")
             return 0
         findings = watch.conclude(outcome.steps)
-        verdict = save_trained(args, config, model, images, held, outcome, findings, data)
+        verdict = save_trained(args, config, model, images, held, outcome, findings, data, rival)
     for sentence in closing_words(args, images, outcome, verdict, findings):
         print(sentence)
     return 0
@@ -143,6 +151,7 @@ def save_trained(
     outcome: Outcome,
     findings: list[Finding],
     data: DataCard,
+    rival: Backbone | None,
 ) -> VerdictCard:
     """Fit the served critics, judge whether training paid off, write the checkpoint."""
     frozen, preprocessing = prepare(model.encoder), build_preprocessing(config)
@@ -150,7 +159,14 @@ def save_trained(
     fitted = fit_served(config, model.encoder, frozen, images, held, preprocessing)
     card = describe_run(args, config, data, preprocessing, outcome, fitted, str(device))
     verdict = judge(
-        frozen, card.encoder, preprocessing, images.pixels, held, findings, device=device
+        frozen,
+        card.encoder,
+        preprocessing,
+        images.pixels,
+        held,
+        findings,
+        device=device,
+        rival=rival,
     )
     store(args.out, verdict)
     card = card.model_copy(update={"verdict": verdict})

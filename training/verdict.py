@@ -18,6 +18,7 @@ from models.types import Pixels
 from training.diagnosis import FAILURES, Finding
 from training.evaluation.baselines import COMPONENTS, principal_components, random_encoder
 from training.evaluation.features import REPRESENTATIONS, encode_all
+from training.evaluation.imagenet import Backbone
 from training.retrieval import (
     VIEW,
     VIEWS_AN_IMAGE,
@@ -54,6 +55,7 @@ def judge(
     findings: Sequence[Finding],
     *,
     device: torch.device,
+    rival: Backbone | None = None,
 ) -> VerdictCard:
     """The verdict on a frozen encoder (as `prepare` gives it) of the architecture `component`."""
     trial = make_trial(held.pixels, training if held.held_out else training[:0])
@@ -65,6 +67,10 @@ def judge(
     components = {COMPONENTS, int(vectors["y"].shape[1])}
     shares |= pca_shares(trial, training, components, device)
     answer, sentence = conclude(shares, trial, findings)
+    if rival is not None:
+        theirs = recall(trial, rival.encode(trial.pixels, device))
+        sentence += beside(rival.name, theirs, shares["trained", "fc", ""])
+        shares["imagenet", "fc", rival.name] = theirs
     return VerdictCard(
         answer=answer,
         sentence=sentence,
@@ -123,6 +129,17 @@ def conclude(
         f"Training did not pay off, because {because}: not clearly more. {REMEDY}; until then the"
         " baselines serve as well."
     )
+
+
+def beside(name: str, theirs: Shares, ours: Shares) -> str:
+    """How a ready-made network does in the same trial; it decides nothing."""
+    if clearly_above(ours, theirs):
+        more = "clearly less than this encoder's fc"
+    elif clearly_above(theirs, ours):
+        more = "clearly more than this encoder's fc: where its licence allows, it may serve better"
+    else:
+        more = "about as often as this encoder's fc"
+    return f" For comparison, a {name} trained on ImageNet: {mean(theirs):.1%}, {more}."
 
 
 def mean(shares: Shares) -> float:

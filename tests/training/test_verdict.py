@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from models.card import Card, Component, Preprocessing, RetrievalRow, VerdictCard
@@ -14,6 +15,8 @@ from models.encoders import Encoder, build_encoder
 from models.inference import prepare
 from tests.models.toy_checkpoint import trained
 from training.diagnosis import Finding
+from training.evaluation.imagenet import Backbone, load_backbone
+from training.images import DataError
 from training.retrieval import clearly_above, hits, make_trial, recall
 from training.verdict import Held, judge
 
@@ -141,6 +144,57 @@ def test_without_held_out_images_the_training_images_are_sought_among_themselves
     held = Held(images, "the training images, for want of held-out ones", held_out=False)
     verdict = judge(encoder, TOY, GREY, images, held, (), device=CPU)
     assert "among 20 images (0 of them from training)" in verdict.protocol
+
+
+# ----------------------------------------------------------------------------------- ImageNet
+
+
+def resnet_file(folder: Path, name: str) -> Path:
+    """A state dict with random weights, laid out as torchvision publishes them."""
+    state = torchvision.models.get_model(name, weights=None).state_dict()
+    torch.save(state, folder / f"{name}.pth")  # noqa: TID251 - as torchvision's files are
+    return folder / f"{name}.pth"
+
+
+def test_a_resnet_on_disk_is_recognised_and_gives_the_mean_of_its_last_map(tmp_path: Path) -> None:
+    backbone = load_backbone(resnet_file(tmp_path, "resnet18"))
+    assert backbone.name == "resnet18"
+    pixels = torch.randint(0, 256, (2, 40, 40, 3), dtype=torch.uint8)
+    torch.manual_seed(0)
+    whole = torchvision.models.resnet18(weights=None)
+    state = torch.load(tmp_path / "resnet18.pth", weights_only=True)  # noqa: TID251 - the oracle
+    whole.load_state_dict(state)
+    weights = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
+    published = weights.transforms(crop_size=224, resize_size=224, antialias=True)
+    with torch.no_grad():
+        wanted = published(pixels.permute(0, 3, 1, 2))
+        for name, part in whole.eval().named_children():
+            wanted = wanted if name == "fc" else part(wanted)
+    assert torch.allclose(backbone.encode(pixels, CPU), wanted.flatten(1), atol=2e-2)
+
+
+def test_a_file_that_is_no_resnet_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    file = tmp_path / "other.pth"
+    torch.save({"weight": torch.zeros(3)}, file)  # noqa: TID251 - as torchvision's files are
+    with pytest.raises(DataError, match=r"none of resnet18.*name a file that torchvision"):
+        load_backbone(file)
+    with pytest.raises(DataError, match="no file"):
+        load_backbone(tmp_path / "nowhere.pth")
+
+
+def test_a_ready_made_network_is_reported_and_decides_nothing(tmp_path: Path) -> None:
+    class Blind(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.ones(len(images), 8)
+
+    held = Held(pictures(20, seed=9), "held-out images", held_out=True)
+    alone = judge(TinyCopy(), TOY, GREY, pictures(50), held, (), device=CPU)
+    rival = Backbone("resnet18", Blind())
+    verdict = judge(TinyCopy(), TOY, GREY, pictures(50), held, (), device=CPU, rival=rival)
+    assert verdict.answer == alone.answer
+    assert verdict.rows[:-1] == alone.rows
+    assert (verdict.rows[-1].encoder, verdict.rows[-1].recall) == ("imagenet", 0.0)
+    assert "a resnet18 trained on ImageNet: 0.0%, clearly less" in verdict.sentence
 
 
 # --------------------------------------------------------------------------------------- card

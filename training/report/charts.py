@@ -82,10 +82,10 @@ def spread(values: Sequence[float], start: float, end: float, margin: float = 0.
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers between the two: steps of 1, 2 or 5 times a power of ten."""
+    """About so many round numbers between the two: steps of 1, 2 or 5 times a power of ten."""
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.7)
     first = math.ceil(low / step - 1e-9)
     return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
 

@@ -20,7 +20,12 @@ from training.report.markup import (
 )
 from training.report.sources import Run
 
-ENCODERS = {"trained": "trained", "random": "untrained", "pixels_pca": "PCA of pixels"}
+ENCODERS = {
+    "trained": "trained",
+    "random": "untrained",
+    "pixels_pca": "PCA of pixels",
+    "imagenet": "ImageNet",
+}
 EVALUATE = tag("code", "python -m training evaluate")
 # What stands above the sentence, and the colour of both.
 HEADLINES = {
