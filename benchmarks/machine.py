@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-MEASURED = ("models", "service", "training", "benchmarks/*.py", "benchmarks/rivals")
+MEASURED = ("models", "service", "training", "configs", "benchmarks/*.py", "benchmarks/rivals")
 NOTABLE_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 BUSY = 0.25  # load average, for each core in use, above which the figures are not to be quoted
 

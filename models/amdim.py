@@ -11,7 +11,7 @@ Axis letters: see models/types.py; U units of the shared embedding (r in the pap
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Generator, Tensor, nn
 
 from models.encoders import Encoder
@@ -20,6 +20,7 @@ from models.encoders.scales import MultiScaleEncoder
 from models.method import Method
 from models.negatives import check_batch, split_diagonal
 from models.objectives import infonce
+from models.shares import batch_of
 from models.types import FeatureMaps, Features, Images, Summaries
 
 Task = Literal["1to5", "1to7", "5to5"]
@@ -76,11 +77,12 @@ class Amdim(Method):
     ) -> tuple[Tensor, dict[str, Tensor], Features]:
         """Return the loss to minimise, its parts (bounds in nats) and the first view's features."""
         first, second = views
+        at = draw_places(2 * batch_of(len(first), generator), generator).to(first.device)
         scales = self.encoder.scales(torch.cat((first, second)))
-        check_batch(first.flatten(1))
-        one = scales.features.y
         five, seven = self.head_five(scales.five), self.head_seven(scales.seven)
-        place = one_place(five, generator)
+        one, five, seven = map(self.whole, (scales.features.y, five, seven))
+        check_batch(one.chunk(2)[0])
+        place = places_at(five, at)
         tasks: dict[Task, tuple[Tensor, Tensor]] = {
             "1to5": (one, five),
             "1to7": (one, seven),
@@ -99,6 +101,10 @@ class Amdim(Method):
         bound = torch.stack([parts[f"{task}_bound"] for task in TASKS]).sum()
         loss = self.regulariser * parts["squared_score"] - bound
         return loss, parts, Features(*(part.chunk(2)[0] for part in scales.features))
+
+    def whole(self, both: Tensor) -> Tensor:
+        """Both views of the whole batch, where `both` has those of this process's share."""
+        return torch.cat([self.shares.gather(view) for view in both.chunk(2)])
 
 
 class Head(nn.Module):
@@ -128,14 +134,17 @@ class Head(nn.Module):
         return embedded
 
 
-def one_place(
-    maps: Float[Tensor, "images units side side"], generator: Generator | None
-) -> Summaries:
-    """One place of each map, drawn for each image on its own."""
-    places = maps.shape[2] * maps.shape[3]
+def draw_places(images: int, generator: Generator | None) -> Int64[Tensor, " images"]:
+    """One of the 5 x 5 places for each image, on the generator's device."""
     device = generator.device if generator is not None else "cpu"
-    drawn = torch.randint(places, (len(maps),), generator=generator, device=device)
-    index = drawn.to(maps.device)[:, None, None].expand(-1, maps.shape[1], 1)
+    return torch.randint(25, (images,), generator=generator, device=device)
+
+
+def places_at(
+    maps: Float[Tensor, "images units side side"], at: Int64[Tensor, " images"]
+) -> Summaries:
+    """The place with that number, row by row, of each map."""
+    index = at[:, None, None].expand(-1, maps.shape[1], 1)
     return maps.flatten(2).gather(2, index).squeeze(2)
 
 

@@ -31,7 +31,12 @@ def write_file_in(descriptor: int, name: str, content: bytes) -> None:
     try:
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=descriptor)
-        _write_new(descriptor, temporary, content)
+        try:
+            _write_new(descriptor, temporary, content)
+        except OSError:  # a full disk should not stay full of what is of no use
+            with suppress(OSError):
+                os.unlink(temporary, dir_fd=descriptor)
+            raise
         os.rename(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
         os.fsync(descriptor)
     finally:

@@ -163,7 +163,9 @@ class EvaluationRow(_Value):
 
     encoder         "trained", or a baseline such as "random" or "pixels_pca"
     representation  "conv", "fc", "y" or "pixels"
-    probe           "mlp200", "linear" or "knn"
+    probe           "mlp200", "linear", "svm" or "knn"
+    seeds           number of seeds whose mean `accuracy` is
+    spread          standard deviation over the seeds (n - 1); None for one seed
     """
 
     encoder: str
@@ -171,15 +173,34 @@ class EvaluationRow(_Value):
     probe: str
     accuracy: Fraction
     note: str = ""
+    seeds: Annotated[int, Field(ge=1)] = 1
+    spread: Fraction | None = None
+
+
+class EvaluationMeasure(_Value):
+    """One number of an evaluation that is no accuracy of a probe.
+
+    encoder, representation  as in a row
+    measure                  such as "mine", "ndm", "ms_ssim", "duplicates_ap", "group_map"
+    unit                     "nats", or "" for a share or an index
+    """
+
+    encoder: str
+    representation: str
+    measure: str
+    value: float
+    unit: Literal["nats", ""] = ""
+    note: str = ""
 
 
 class EvaluationCard(_Value):
-    """The evaluation table with the protocol that made it."""
+    """The evaluation table, and what else was measured, with the protocol that made it."""
 
     protocol: str
     data: EvaluationData
     rows: list[EvaluationRow]
     seconds: Seconds
+    measures: list[EvaluationMeasure] = []
 
 
 class RetrievalRow(_Value):

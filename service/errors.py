@@ -1,7 +1,7 @@
 """Every way a request can fail, as one tree: an error knows its status, code and sentence.
 
 ServiceError
-|-- BadRequest 400            MalformedBody, UnknownOption, BadOption, BadHeader
+|-- BadRequest 400            MalformedBody, UnknownOption, BadOption, BadHeader, NoCritics
 |-- NotFound 404              MethodNotAllowed 405, NotAcceptable 406, BodyTimeout 408
 |-- TooLarge 413              BodyTooLarge, ImageBytesTooLarge, TooManyImages, TooManyPairs
 |-- Unsupported 415           UnsupportedMediaType, UnsupportedEncoding, UnsupportedFormat
@@ -82,6 +82,12 @@ class BadHeader(BadRequest):
     """A header with a value it cannot have."""
 
     code = "bad_header"
+
+
+class NoCritics(BadRequest):
+    """The checkpoint has no critics, so nothing can be scored."""
+
+    code = "no_critics"
 
 
 class NotFound(ServiceError):

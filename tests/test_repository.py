@@ -146,7 +146,7 @@ def test_no_folder_of_tests_is_a_package(repository: Path) -> None:
 def test_every_recipe_is_a_configuration(repository: Path) -> None:
     from training.config import read_config
 
-    recipes = sorted((repository / "configs").glob("*.toml"))
+    recipes = sorted((repository / "configs").rglob("*.toml"))
     assert recipes
     for recipe in recipes:
         read_config(recipe, [])

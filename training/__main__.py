@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from training import check, embed, plan, supervised, train
+from training import check, embed, finetune, plan, supervised, train
 from training.evaluation import command as evaluate
 from training.interchange import export_command, import_command
 from training.report import command as report
@@ -12,6 +12,7 @@ from training.report import command as report
 COMMANDS = {
     "train": (train, "train an encoder on a folder of images"),
     "supervised": (supervised, "train the same network by labels alone, as a baseline"),
+    "finetune": (finetune, "train a checkpoint on by a few labels"),
     "plan": (plan, "say what training would take, in memory and time"),
     "evaluate": (evaluate, "probe a checkpoint beside its baselines"),
     "report": (report, "write one HTML page on a run"),
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     args = parser.parse_args(argv)
+    args.words = sys.argv[1:] if argv is None else list(argv)
     status: int = args.run(args)
     return status
 

@@ -100,5 +100,5 @@ def _container_available() -> int:
 
 
 def in_words(count: int) -> str:
-    """Bytes as "1.2 GiB" or "34.5 MiB"."""
-    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / MIB:.1f} MiB"
+    """Bytes as "1.25 GiB" or "34.5 MiB"."""
+    return f"{count / GIB:.2f} GiB" if count >= GIB else f"{count / MIB:.1f} MiB"

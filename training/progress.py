@@ -6,6 +6,7 @@ log.jsonl has a line a step; TensorBoard, where it is installed, a point every f
 import json
 import math
 import time
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,19 +16,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from training.runs import LOG_FILE
+from training.runs import LOG_FILE, WHAT_TO_TRY, NotFiniteError, told_what_to_do
 
 PLAIN_LINE_EVERY_S = 15.0
 
 
-class NotFiniteError(Exception):
-    """A loss that is not finite, with the step and what to try."""
-
-
 class Journal:
-    """Collects a step's numbers without waiting for the device; writes them when asked."""
+    """Collects a step's numbers without waiting for the device; writes them when asked.
 
-    def __init__(self, out: Path, total: int, steps_an_epoch: int, batch_size: int) -> None:
+    Without a folder (`out` None) nothing is written or shown, but bad numbers are still refused.
+    """
+
+    def __init__(self, out: Path | None, total: int, steps_an_epoch: int, batch_size: int) -> None:
         self.out, self.total = out, total
         self.steps_an_epoch, self.batch_size = steps_an_epoch, batch_size
         self.pending: list[tuple[int, dict[str, Tensor]]] = []
@@ -38,9 +38,11 @@ class Journal:
 
     def __enter__(self) -> "Journal":
         """Open the logs and, on a terminal, the bar."""
+        self.window_began = time.monotonic()
+        if self.out is None:
+            return self
         self.log = (self.out / LOG_FILE).open("a", encoding="utf-8")
         self.tensorboard = tensorboard_writer(self.out / "tensorboard")
-        self.window_began = time.monotonic()
         if self.console.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
@@ -60,11 +62,14 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         """Close the bar and the logs."""
+        if self.out is None:
+            return
         if self.bar is not None:
             self.bar.stop()
-        self.log.close()
-        if self.tensorboard is not None:
-            self.tensorboard.close()
+        with suppress(OSError) if kind else nullcontext():  # a full disk was told of already
+            self.log.close()
+            if self.tensorboard is not None:
+                self.tensorboard.close()
 
     def add(self, step: int, numbers: dict[str, Tensor]) -> None:
         """Keep a step's numbers (the loss and its parts), on the device as they are."""
@@ -84,9 +89,7 @@ class Journal:
             if not all(map(math.isfinite, row)):
                 bad = ", ".join(f"{k} {v}" for k, v in zip(names, row, strict=True))
                 raise NotFiniteError(
-                    f"the loss of step {step} is not finite ({bad}). The state before it is kept."
-                    " Try a smaller learning_rate, scale=sqrt_units, objective=jsd or"
-                    " precision=fp32, with another --out"
+                    f"the loss of step {step} is not finite ({bad}). {WHAT_TO_TRY}"
                 )
         now = time.monotonic()
         rate = len(self.pending) * self.batch_size / max(now - self.window_began, 1e-9)
@@ -94,7 +97,10 @@ class Journal:
         self.window_began = now
         steps = [step for step, _ in self.pending]
         self.pending.clear()
-        self.record(names, steps, values, rate)
+        if self.out is None:
+            return
+        with told_what_to_do(self.out):
+            self.record(names, steps, values, rate)
         columns = zip(*values, strict=True)
         self.show(steps[-1], {k: sum(c) / len(c) for k, c in zip(names, columns, strict=True)})
 

@@ -36,6 +36,10 @@ HEALTH_FILE = "health.jsonl"
 VERDICT_FILE = "verdict.json"
 CHECKPOINT_FOLDER = "checkpoint"
 STREAM_FOLDER = "stream"
+WHAT_TO_TRY = (
+    "The state before it is kept. Try a smaller learning_rate, scale=sqrt_units, objective=jsd or"
+    " precision=fp32, with another --out"
+)
 
 
 class RunError(Exception):
@@ -73,6 +77,10 @@ def open_run(folder: Path, config: TrainConfig, data: Mapping[str, Any]) -> None
         )
 
 
+class NotFiniteError(Exception):
+    """A loss or a state that is not finite, with the step and what to try."""
+
+
 @contextmanager
 def lock_run(folder: Path) -> Iterator[None]:
     """Hold the run's folder for this process; RunError where another one trains in it."""
@@ -91,7 +99,10 @@ def save_resume(
     modules: Mapping[str, nn.Module],
     optimisers: Mapping[str, torch.optim.Optimizer],
 ) -> None:
-    """Write the state after `step` steps in one atomic file."""
+    """Write the state after `step` steps in one atomic file.
+
+    Raises NotFiniteError or RunError; the file that was there is then untouched.
+    """
     tensors: dict[str, Tensor] = {}
     for name, module in modules.items():
         tensors |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
@@ -100,7 +111,28 @@ def save_resume(
             tensors |= {f"{name}/{index}/{slot}": value for slot, value in slots.items()}
     on_cpu = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     metadata = {"step": str(step), "seconds": repr(seconds)}
-    write_file(folder / RESUME_FILE, save(on_cpu, metadata))
+    require_finite(on_cpu, step)
+    with told_what_to_do(folder):
+        write_file(folder / RESUME_FILE, save(on_cpu, metadata))
+
+
+@contextmanager
+def told_what_to_do(folder: Path) -> Iterator[None]:
+    """Turn a failure to write to the run's folder into a RunError with the remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{folder} cannot be written to ({error.strerror or error}). The state that was saved"
+            " last is whole. Free some space on that disk, and repeat the command to go on from it"
+        ) from error
+
+
+def require_finite(tensors: Mapping[str, Tensor], step: int) -> None:
+    """Raise NotFiniteError rather than let a state be saved that nothing can be learned from."""
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise NotFiniteError(f"{name} is not finite after step {step}. {WHAT_TO_TRY}")
 
 
 def load_resume(

@@ -109,10 +109,12 @@ class Shards:
         elif _is_shard(file):
             with self.open(file) as opened, tarfile.open(fileobj=opened) as archive:
                 yield from (f"{file}/{member.name}" for member in archive if _is_image(member))
+                _require_end(archive)
         else:
             yield file
 
     def _records(self, wanted: frozenset[str]) -> Iterator[Record | Unusable]:
+        known_as_broken = {problem.path for problem in self.listing.problems}
         for file in self.files:
             read = _read_parquet if file.endswith(PARQUET_ENDING) else _read_tar
             try:
@@ -121,8 +123,18 @@ class Shards:
                         yield from read(opened, file, wanted)
                     elif file in wanted:
                         yield file, opened.read()
-            except _BROKEN as error:  # what was listed but can no longer be read
-                yield Unusable(file, f"damaged, or not what its name says: {error}")
+            except _BROKEN as error:
+                if file not in known_as_broken:
+                    yield Unusable(file, f"damaged, or not what its name says: {error}")
+
+
+def _require_end(archive: tarfile.TarFile) -> None:
+    """ReadError where an archive that was read to its end has none: tarfile lets that pass."""
+    rest = archive.fileobj
+    if rest is not None:
+        rest.seek(archive.offset)
+        if len(rest.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
+            raise tarfile.ReadError("the archive ends early")
 
 
 def _read_tar(opened: Any, file: str, wanted: frozenset[str]) -> Iterator[Record]:

@@ -26,7 +26,7 @@ from training.display import Display
 from training.evaluation.images import LabelledImages, pair
 from training.images import DataError, ImageSet, Progress
 from training.labelled import (
-    Labels,
+    Rows,
     accuracy,
     choose_labels,
     fit_labels,
@@ -34,8 +34,8 @@ from training.labelled import (
     with_epochs,
 )
 from training.loop import Outcome
-from training.progress import NotFiniteError, duration
-from training.runs import CHECKPOINT_FOLDER, RunError, lock_run, open_run
+from training.progress import duration
+from training.runs import CHECKPOINT_FOLDER, NotFiniteError, RunError, lock_run, open_run
 
 ACCURACY_FILE = "accuracy.json"
 CLASSIFIER_FILE = "classifier.safetensors"
@@ -91,7 +91,7 @@ class ImagesForLabels:
     """Both splits, and which rows of the training split may be learned from with their labels."""
 
     pair: LabelledImages
-    rows: Labels
+    rows: Rows
     data: DataCard
 
     @property

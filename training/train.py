@@ -4,6 +4,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -22,7 +23,6 @@ from models.card import (
 )
 from models.checkpoint import CheckpointError, save_checkpoint
 from models.critics import Critic
-from models.encoders import Encoder
 from models.golden import draw_golden
 from models.inference import prepare
 from models.method import Method
@@ -34,26 +34,36 @@ from training.building import (
     served_critics,
 )
 from training.calibrate import Fitted, Role, calibration_of, fit_critics
-from training.choices import keep_choices, read_choices, unmeasured
+from training.choices import CHOICES_FILE, keep_choices, read_choices, unmeasured
 from training.config import ConfigError, TrainConfig, read_config
 from training.data import Split, load_images
 from training.datasets import DEFAULT_ROOT, NAMED_SETS
 from training.devices import DEVICES, choose_device
 from training.diagnosis import FAILURES, Finding
 from training.display import Display
-from training.evaluation.imagenet import Backbone, load_backbone
+from training.distributed import ALONE, Ranks, check_shares, joined
+from training.draws import batch_size
+from training.evaluation.imagenet import load_backbone
 from training.files import Folder
 from training.images import DataError, ImageSet
+from training.launch import add_launch_arguments, device_name, launch, to_be_launched
 from training.loop import Outcome, train
 from training.plan import DATA_HELP, add_stream, open_data, plan_run
 from training.planning import require_fit
-from training.progress import NotFiniteError, duration
-from training.runs import CHECKPOINT_FOLDER, STREAM_FOLDER, RunError, lock_run, open_run
+from training.progress import duration
+from training.runs import (
+    CHECKPOINT_FOLDER,
+    STREAM_FOLDER,
+    NotFiniteError,
+    RunError,
+    lock_run,
+    open_run,
+)
 from training.shards import Shards
 from training.source import Resident, Streamed
 from training.step import precision
-from training.verdict import Held, judge, store
-from training.watch import Watch
+from training.verdict import judge, store
+from training.watch import Held, Watch
 
 FEWEST_IMAGES = 8
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "safetensors")
@@ -67,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="where named sets lie")
     parser.add_argument("--download", action="store_true", help="fetch a named set if missing")
     parser.add_argument("--device", choices=DEVICES, default="auto")
+    add_launch_arguments(parser)
     add_stream(parser)
     parser.add_argument(
         "--imagenet",
@@ -83,45 +94,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when finished or stopped by a signal with its state saved, 2 where it cannot go on."""
     try:
-        return train_run(args)
+        if to_be_launched(args):
+            return launch(args, read_config(args.recipe, args.settings))
+        with joined(choose_device(device_name(args))) as (ranks, device):
+            return train_run(args, ranks, device)
     except (ConfigError, DataError, RunError, NotFiniteError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def train_run(args: argparse.Namespace) -> int:
-    """Plan, load, train, fit the served critics, write the checkpoint."""
+def train_run(args: argparse.Namespace, ranks: Ranks, device: torch.device) -> int:
+    """Plan, load, train, fit the served critics, write the checkpoint; one rank of many writes."""
     config = read_config(args.recipe, args.settings)
-    device = choose_device(args.device)
     preprocessing = build_preprocessing(config)
     rival = load_backbone(args.imagenet) if args.imagenet else None
     torch.manual_seed(config.seed)
     model = build_model(config)
-    load = Loader(args, preprocessing, open_data(args.data))
-    choices = read_choices(args.out)
+    load = Loader(args, preprocessing, open_data(args.data), ranks)
+    with ranks.copy_of(args.out / CHOICES_FILE) as file:
+        choices = read_choices(file.parent)
     images = None if load.files else load("train", stream=False)  # a named set is quickly there
     known = unmeasured(config) if choices else None
-    plan = plan_run(args, config, model, load.files, device, known)
+    plan = plan_run(args, config, model, load.files, device, known, ranks)
     if images is None:
         require_fit(plan)
         images = load("train", stream=plan.streamed)
     require_enough(images)
+    check_shares(batch_size(config, len(images)), ranks.world)
+    ranks.require_same("images", images.fingerprint)
     data = DataCard(
         name=images.name,
         fingerprint=images.fingerprint,
         images=len(images),
         skipped=images.skipped,
     )
-    open_run(args.out, config, data.model_dump())
-    with lock_run(args.out):
-        choices = choices or keep_choices(args.out, config, plan.measured, len(images))
+    if ranks.writes:
+        open_run(args.out, config, data.model_dump())
+    with lock_run(args.out) if ranks.writes else nullcontext():
+        choices = choices or keep_choices(args.out, config, plan.measured, len(images), ranks)
         if device.type == "cpu":
             torch.set_num_threads(choices.threads)
-        print(describe(config, model, images, device, choices.total_steps), flush=True)
+        ranks.tell(describe(config, model, images, device, choices.total_steps))
         if not images.streamed:
             images = replace(images, pixels=images.pixels.to(device))
-        held = held_out(load, images)
-        watch = Watch(args.out, config, model, held.pixels, preprocessing, held_out=held.held_out)
+        held = held_out(replace(load, ranks=ALONE), images) if ranks.writes else None
+        watch = Watch(args.out, config, model, held, preprocessing) if held else None
         outcome = train(
             config,
             model,
@@ -130,50 +147,32 @@ def train_run(args: argparse.Namespace) -> int:
             args.out,
             device=device,
             choices=choices,
+            ranks=ranks,
             watch=watch,
         )
         if not outcome.finished:
-            print(f"Stopped after step {outcome.steps}; the same command goes on from there.")
+            ranks.tell(f"Stopped after step {outcome.steps}; the same command goes on from there.")
+        if not outcome.finished or held is None or watch is None:
             return 0
         findings = watch.conclude(outcome.steps)
-        verdict = save_trained(args, config, model, images, held, outcome, findings, data, rival)
+        fitted = fit_served(config, model, images, held, preprocessing)
+        card = describe_run(args, config, data, preprocessing, outcome, fitted, str(device), ranks)
+        verdict = judge(model.encoder, card, images.pixels, held, findings, rival)
+        save_trained(args.out, card, verdict, model, fitted)
     for sentence in closing_words(args, images, outcome, verdict, findings):
         print(sentence)
     return 0
 
 
 def save_trained(
-    args: argparse.Namespace,
-    config: TrainConfig,
-    model: Method,
-    images: ImageSet,
-    held: Held,
-    outcome: Outcome,
-    findings: list[Finding],
-    data: DataCard,
-    rival: Backbone | None,
-) -> VerdictCard:
-    """Fit the served critics, judge whether training paid off, write the checkpoint."""
-    frozen, preprocessing = prepare(model.encoder), build_preprocessing(config)
-    device = next(model.encoder.parameters()).device
-    fitted = fit_served(config, model.encoder, frozen, images, held, preprocessing)
-    card = describe_run(args, config, data, preprocessing, outcome, fitted, str(device))
-    verdict = judge(
-        frozen,
-        card.encoder,
-        preprocessing,
-        images.pixels,
-        held,
-        findings,
-        device=device,
-        rival=rival,
-    )
-    store(args.out, verdict)
+    out: Path, card: Card, verdict: VerdictCard, model: Method, fitted: dict[Role, Fitted]
+) -> None:
+    """Write the checkpoint with its verdict, and the verdict beside it."""
+    store(out, verdict)
     card = card.model_copy(update={"verdict": verdict})
     critics: dict[str, Critic] = {role: each.critic.cpu() for role, each in fitted.items()}
-    golden = draw_golden(preprocessing)
-    save_checkpoint(args.out / CHECKPOINT_FOLDER, card, model.encoder.cpu(), critics, golden)
-    return verdict
+    golden = draw_golden(card.preprocessing)
+    save_checkpoint(out / CHECKPOINT_FOLDER, card, model.encoder.cpu(), critics, golden)
 
 
 def closing_words(
@@ -199,15 +198,15 @@ def closing_words(
 
 def fit_served(
     config: TrainConfig,
-    encoder: Encoder,
-    frozen: Encoder,
+    model: Method,
     images: ImageSet,
     held: Held,
     preprocessing: Preprocessing,
 ) -> dict[Role, Fitted]:
     """Fit the served critics on the frozen encoder; measure them on images they have not seen."""
     torch.manual_seed(config.seed)
-    critics = served_critics(config, encoder)
+    critics = served_critics(config, model.encoder)
+    frozen = prepare(model.encoder)
     fit_critics(config, frozen, critics, images.pixels, preprocessing, print)
     fitted = {}
     for role, critic in critics.items():
@@ -251,10 +250,12 @@ class Loader:
     args: argparse.Namespace
     preprocessing: Preprocessing
     files: Folder | Shards | None
+    ranks: Ranks = ALONE
 
     def __call__(self, split: Split, *, stream: bool, quiet: bool = False) -> ImageSet:
-        """One split; streamed ones are decoded into the run's folder."""
-        with Display() as progress:
+        """One split; streamed ones are decoded into the run's folder, once a machine."""
+        quiet = quiet or not self.ranks.writes
+        with self.ranks.one_first(), Display() as progress:
             return load_images(
                 self.args.data,
                 preprocessing=self.preprocessing,
@@ -264,7 +265,7 @@ class Loader:
                 files=self.files,
                 store=self.args.out / STREAM_FOLDER,
                 stream=stream,
-                progress=progress,
+                progress=progress if self.ranks.writes else None,
                 tell=(lambda sentence: None) if quiet else print,  # noqa: ARG005
             )
 
@@ -277,6 +278,7 @@ def describe_run(
     outcome: Outcome,
     fitted: dict[Role, Fitted],
     device: str,
+    ranks: Ranks = ALONE,
 ) -> Card:
     """The card of the finished run; save_checkpoint adds the hashes."""
     batch_size = min(config.batch_size, data.images)
@@ -302,7 +304,7 @@ def describe_run(
             images_seen=outcome.steps * batch_size,
             epochs=outcome.steps * batch_size / data.images,
             seconds=round(outcome.seconds, 1),
-            device=device,
+            device=device if ranks.world == 1 else f"{ranks.world} x {device}",
             precision=precision(config, torch.device(device)),
             versions={name: metadata.version(name) for name in PACKAGES},
             git_commit=git_commit(),

@@ -4,15 +4,14 @@ Where there are labels, `evaluate` judges better, and its table goes before this
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import nn
 
 from models.atomic import write_file
-from models.card import Component, Preprocessing, RetrievalRow, VerdictCard
+from models.card import Card, RetrievalRow, VerdictCard
+from models.encoders import Encoder
 from models.inference import prepare
 from models.types import Pixels
 from training.diagnosis import FAILURES, Finding
@@ -29,6 +28,7 @@ from training.retrieval import (
     recall,
 )
 from training.runs import VERDICT_FILE
+from training.watch import Held
 
 MOST_FITTED = 5_000  # images whose principal components are taken
 REMEDY = "Train longer (epochs), with more images, or with stronger views (views=flip_crop_colour)"
@@ -37,32 +37,24 @@ Answer = Literal["yes", "in part", "no", "failed"]
 Key = tuple[str, str, str]  # encoder, representation, note
 
 
-@dataclass(frozen=True)
-class Held:
-    """Images to judge on, and in words which they are; `held_out` says not trained on."""
-
-    pixels: Pixels
-    which: str
-    held_out: bool
-
-
 def judge(
-    encoder: nn.Module,
-    component: Component,
-    preprocessing: Preprocessing,
+    encoder: Encoder,
+    card: Card,
     training: Pixels,
     held: Held,
     findings: Sequence[Finding],
-    *,
-    device: torch.device,
     rival: Backbone | None = None,
 ) -> VerdictCard:
-    """The verdict on a frozen encoder (as `prepare` gives it) of the architecture `component`."""
+    """The verdict on a trained encoder; the card says what it is and how it is fed.
+
+    `findings` are of the last look at its health, `rival` is a ready-made network to mention.
+    """
+    device = next(encoder.parameters()).device
     trial = make_trial(held.pixels, training if held.held_out else training[:0])
-    networks = {"trained": encoder, "random": prepare(random_encoder(component)).to(device)}
+    networks = {"trained": prepare(encoder), "random": prepare(random_encoder(card.encoder))}
     shares: dict[Key, Shares] = {}
     for name, network in networks.items():
-        vectors = encode_all(network, trial.pixels, preprocessing, device)
+        vectors = encode_all(network.to(device), trial.pixels, card.preprocessing, device)
         shares |= {(name, each, ""): recall(trial, vectors[each]) for each in REPRESENTATIONS}
     components = {COMPONENTS, int(vectors["y"].shape[1])}
     shares |= pca_shares(trial, training, components, device)

@@ -9,16 +9,17 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.card import Preprocessing
 from models.method import Method
 from models.preprocess import normalise
+from models.shares import WHOLE
 from models.types import Pixels
 from training.building import build_encoder_on_meta
 from training.config import TrainConfig
@@ -37,10 +38,22 @@ SEED = 20  # of the views and the negatives of a look: the same in every look
 Number = TypeVar("Number")
 
 
-class Watch:
-    """Looks at the model of a run in `out`, on a sample of the pixels given.
+@dataclass(frozen=True)
+class Held:
+    """Images to look at and to judge on, and in words which they are.
 
-    `held_out` says that the pixels are not trained on. Each new kind of failure is told once.
+    `held_out` says that they are not trained on.
+    """
+
+    pixels: Pixels
+    which: str
+    held_out: bool
+
+
+class Watch:
+    """Looks at the model of a run in `out`, on a sample of images; tells each kind of failure once.
+
+    Where many ranks train, one of them watches, without the others.
     """
 
     def __init__(
@@ -48,16 +61,14 @@ class Watch:
         out: Path,
         config: TrainConfig,
         model: Method,
-        pixels: Pixels,
+        held: Held,
         preprocessing: Preprocessing,
-        *,
-        held_out: bool,
         tell: Tell = print,
     ) -> None:
         self.out, self.config, self.model = out, config, model
-        order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(SEED))
-        self.pixels = pixels[order[:SAMPLE].to(pixels.device)]
-        self.preprocessing, self.held_out, self.tell = preprocessing, held_out, tell
+        order = torch.randperm(len(held.pixels), generator=torch.Generator().manual_seed(SEED))
+        self.pixels = held.pixels[order[:SAMPLE].to(held.pixels.device)]
+        self.preprocessing, self.held_out, self.tell = preprocessing, held.held_out, tell
         self.log = BoundLog(out / LOG_FILE)
         self.findings: list[Finding] = []  # of the last look
         self.told: set[str] = set()
@@ -177,14 +188,16 @@ def ceilings(config: TrainConfig) -> dict[str, float]:
 
 
 @contextmanager
-def as_it_is_used(model: nn.Module) -> Iterator[None]:
-    """The model in eval() and without gradients; each part is put back as it was."""
+def as_it_is_used(model: Method) -> Iterator[None]:
+    """The model in eval(), without gradients and alone among ranks; all is put back as it was."""
     were = [(part, part.training) for part in model.modules()]
+    shares, model.shares = model.shares, WHOLE
     model.eval()
     try:
         with torch.no_grad():
             yield
     finally:
+        model.shares = shares
         for part, training in were:
             part.training = training
 

@@ -8,7 +8,7 @@ from models.encoders.backbone import ResNet18, ResNet50, Timm
 from models.encoders.base import Encoder
 from models.encoders.convnet import Basic28x28, Basic32x32, Basic64x64
 from models.encoders.dense import Dense32
-from models.encoders.fold import Fold32x32
+from models.encoders.fold import Fold32x32, Fold64x64
 from models.registry import build
 
 ENCODERS: dict[str, type[Encoder]] = {
@@ -18,6 +18,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "alex64x64": Alex64x64,
     "dense32": Dense32,
     "fold32x32": Fold32x32,
+    "fold64x64": Fold64x64,
     "amdim32": Amdim32,
     "amdim64": Amdim64,
     "amdim128": Amdim128,

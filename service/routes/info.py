@@ -36,6 +36,7 @@ def describe(backend: Backend) -> dict[str, object]:
         "preprocessing",
         "objective",
         "data",
+        "origin",
         "evaluation",
     )
     return {

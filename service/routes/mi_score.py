@@ -8,7 +8,7 @@ import orjson
 from service import accept, answers, pictures
 from service.backend import Backend
 from service.engine import Floats
-from service.errors import BadOption
+from service.errors import BadOption, NoCritics
 from service.exchange import Answer, Exchange
 from service.options import MiScoreOptions, read_options
 from service.pairing import Pairing, choose_pairs
@@ -72,8 +72,12 @@ def routes(backend: Backend) -> list[Direct]:
 
 def _check_critic(backend: Backend, options: MiScoreOptions) -> None:
     served = backend.engine.critics
+    if not served:
+        raise NoCritics(
+            "This checkpoint has no critics to score with; /embed and /feature-map work."
+        )
     if options.critic not in served:
-        known = ", ".join(sorted(served)) or "none"
+        known = ", ".join(sorted(served))
         raise BadOption(f"This checkpoint has no {options.critic} critic; it has: {known}.")
     if options.map and served[options.critic].side == 1:
         raise BadOption(f"The {options.critic} critic has no map; ask for critic=local.")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.amdim import TASKS, Amdim, Head, clipped, one_place, score
+from models.amdim import TASKS, Amdim, Head, clipped, draw_places, places_at, score
 from models.card import ObjectiveCard
 from models.encoders import build_encoder
 from models.encoders.amdim import Residual
@@ -106,12 +106,15 @@ def test_a_bound_is_at_most_log_k_and_clipped_scores_stay_below_the_clip():
 
 
 def test_every_place_is_drawn_for_every_image_on_its_own():
-    maps = torch.arange(25.0).expand(1000, 1, 25).reshape(1000, 1, 5, 5)
-    drawn = one_place(maps, torch.Generator().manual_seed(0))[:, 0]
-    counts = drawn.long().bincount(minlength=25)
+    drawn = draw_places(1000, torch.Generator().manual_seed(0))
+    counts = drawn.bincount(minlength=25)
     assert len(counts) == 25
     assert counts.min() > 15
-    assert torch.equal(drawn, one_place(maps, torch.Generator().manual_seed(0))[:, 0])
+    assert torch.equal(drawn, draw_places(1000, torch.Generator().manual_seed(0)))
+    maps = torch.randn(1000, 3, 5, 5)
+    chosen = places_at(maps, drawn)
+    for n in range(0, 1000, 111):
+        assert torch.equal(chosen[n], maps[n, :, drawn[n] // 5, drawn[n] % 5])
 
 
 def test_a_fresh_head_is_nearly_the_identity_where_it_has_room():

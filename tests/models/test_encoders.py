@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from models.encoders import ENCODERS, build_encoder
-from models.encoders.fold import CROP, SIDE, STRIDE
 from tests.models.small_encoders import SMALL
 
 SHAPES = {  # image side, map, fc, conv; Y is always 64
@@ -18,6 +17,7 @@ SHAPES = {  # image side, map, fc, conv; Y is always 64
     "alex64x64": (64, (384, 15, 15), 4096, 9408),
     "dense32": (32, (128, 26, 26), 512, 204_800),
     "fold32x32": (32, (256, 7, 7), 1024, 12_544),
+    "fold64x64": (64, (512, 7, 7), 1024, 25_088),
 }
 NAMES = sorted(SHAPES)
 
@@ -106,7 +106,7 @@ def test_the_summary_is_the_last_linear_layer_bare(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_feature_map_is_a_stage_of_the_same_pass(name):
     built, given = encoder(name), features(name)
-    if name == "fold32x32":
+    if name.startswith("fold"):
         assert torch.equal(given.conv, given.map.flatten(1))
     else:
         torch.testing.assert_close(given.conv, built.to_conv(given.map).flatten(1))
@@ -168,29 +168,35 @@ def test_gradients_reach_every_parameter_of_the_small_encoders():
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in built.parameters())
 
 
+FOLDS = [("fold32x32", 8), ("fold64x64", 16)]  # and the side of a crop
+
+
+@pytest.mark.parametrize(("name", "crop"), FOLDS)
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (3, 17), (14, 15), (31, 31)])
-def test_a_fold_place_sees_its_own_crop_and_nothing_else(row, column):
-    built = encoder("fold32x32")
-    images = torch.randn(1, 3, 32, 32)
+def test_a_fold_place_sees_its_own_crop_and_nothing_else(name, crop, row, column):
+    built, side = encoder(name), SHAPES[name][0]
+    images = torch.randn(1, 3, side, side)
     changed = images.clone()
     changed[:, :, row, column] += 3.0
     difference = (built(images).map - built(changed).map).abs().amax(1)[0]
-    for i in range(SIDE):
-        for j in range(SIDE):
+    for i in range(7):
+        for j in range(7):
             covers = all(
-                start * STRIDE <= pixel < start * STRIDE + CROP
+                start * crop // 2 <= pixel < start * crop // 2 + crop
                 for start, pixel in ((i, row), (j, column))
             )
             assert (difference[i, j] > 0) == covers, (i, j)
 
 
-def test_a_fold_place_is_its_crop_encoded_alone():
-    built = encoder("fold32x32")
-    images = torch.randn(2, 3, 32, 32)
+@pytest.mark.parametrize(("name", "crop"), FOLDS)
+def test_a_fold_place_is_its_crop_encoded_alone(name, crop):
+    built, side = encoder(name), SHAPES[name][0]
+    images = torch.randn(2, 3, side, side)
     given = built(images).map
     for i, j in ((0, 0), (2, 5), (6, 6)):
-        crop = images[:, :, i * STRIDE : i * STRIDE + CROP, j * STRIDE : j * STRIDE + CROP]
-        torch.testing.assert_close(given[:, :, i, j], built.to_column(crop).flatten(1))
+        top, left = i * crop // 2, j * crop // 2
+        alone = built.to_column(images[:, :, top : top + crop, left : left + crop])
+        torch.testing.assert_close(given[:, :, i, j], alone.flatten(1))
 
 
 def test_a_plain_place_sees_the_receptive_field_of_two_convolutions():

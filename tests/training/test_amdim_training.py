@@ -135,6 +135,8 @@ def test_what_amdim_has_no_use_for_is_refused(words: list[str], message: str) ->
         (["clip=5"], "clip is a setting of method amdim"),
         (["rkhs=5"], "rkhs is a setting of other encoders"),
         (["use_bn=true"], "use_bn is a setting of method amdim"),
+        (["image_size=64"], "image_size is a setting of other encoders"),
+        (["encoder=resnet18", "timm_model=resnet50"], "timm_model is a setting of other encoders"),
     ],
 )
 def test_what_dim_has_no_use_for_is_refused(words: list[str], message: str) -> None:
@@ -151,6 +153,14 @@ def test_dim_trains_an_amdim_encoder_too() -> None:
     loss.backward()
     assert set(parts) == {"local_bound", "prior_encoder_loss"}
     assert features.y.shape == (4, 24)
+
+
+def test_a_backbone_has_its_own_size_unless_one_is_set() -> None:
+    assert build_preprocessing(TrainConfig(encoder="resnet18")).size == 32
+    assert build_preprocessing(TrainConfig(encoder="timm")).size == 64
+    assert build_preprocessing(TrainConfig(encoder="resnet18", image_size=96)).size == 96
+    with pytest.raises(ConfigError, match="raise image_size"):
+        build_preprocessing(TrainConfig(encoder="resnet18", image_size=6))
 
 
 def test_a_run_is_read_back_with_every_setting_written_down() -> None:

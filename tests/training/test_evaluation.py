@@ -15,6 +15,7 @@ from training.evaluation.command import add_arguments, run
 from training.evaluation.evaluate import evaluate
 from training.evaluation.features import encode_all
 from training.evaluation.images import pair
+from training.evaluation.plan import Request
 from training.evaluation.report import margins, to_markdown, verdict
 from training.images import DataError, ImageSet
 
@@ -46,7 +47,10 @@ def command(tmp_path: Path, data: Path, *words: str) -> int:
 
 def test_every_cell_is_measured_for_the_encoder_and_its_baselines(tmp_path, made, pictures):
     card = evaluate(
-        tmp_path / "checkpoint", str(pictures), probe_epochs=3, tell=lambda sentence: None
+        tmp_path / "checkpoint",
+        str(pictures),
+        request=Request(probe_epochs=3),
+        tell=lambda sentence: None,
     )
     probes = {"mlp200", "linear", "knn"}
     cells = {(row.encoder, row.representation, row.probe, row.note) for row in card.rows}
@@ -90,7 +94,7 @@ def test_a_folder_without_a_test_split_holds_images_out_and_says_so(tmp_path, ma
     card = evaluate(
         tmp_path / "checkpoint",
         str(tmp_path / "pictures"),
-        probe_epochs=1,
+        request=Request(probe_epochs=1),
         tell=lambda sentence: None,
     )
     assert card.data.train + card.data.test == 40

@@ -183,7 +183,11 @@ def test_a_clone_of_the_hub_is_renewed_in_place(hub: Path, shipped: Path, tmp_pa
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
-    [((), "Nothing to export"), (("--hub", "x"), "asks for a licence")],
+    [
+        ((), "Nothing to export"),
+        (("--hub", "x"), "asks for a licence"),
+        (("--onnx", "/nowhere/x.onnx"), "There is no folder /nowhere"),
+    ],
 )
 def test_the_command_says_what_it_lacks(
     words: tuple[str, ...], sentence: str, shipped: Path, capsys: pytest.CaptureFixture[str]

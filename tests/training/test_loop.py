@@ -15,8 +15,7 @@ from safetensors.torch import load_file
 from training.building import build_model, build_preprocessing
 from training.config import TrainConfig
 from training.loop import Outcome, train
-from training.progress import NotFiniteError
-from training.runs import LOG_FILE, RESUME_FILE
+from training.runs import LOG_FILE, RESUME_FILE, NotFiniteError
 from training.source import Resident, Source, Streamed
 from training.step import learning_rate
 

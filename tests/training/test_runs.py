@@ -10,6 +10,7 @@ from training.config import TrainConfig
 from training.runs import (
     LOG_FILE,
     RESUME_FILE,
+    NotFiniteError,
     RunError,
     load_resume,
     lock_run,
@@ -50,6 +51,17 @@ def test_two_processes_cannot_train_in_one_folder(tmp_path: Path) -> None:
         pass
     with lock_run(tmp_path):
         pass
+
+
+def test_a_state_that_is_not_finite_is_never_saved(tmp_path: Path) -> None:
+    network = nn.Linear(2, 3)
+    save_resume(tmp_path, 7, 1.5, {"model": network}, {})
+    before = (tmp_path / RESUME_FILE).read_bytes()
+    with torch.no_grad():
+        network.weight[1, 1] = torch.nan
+    with pytest.raises(NotFiniteError, match="model/weight is not finite after step 8"):
+        save_resume(tmp_path, 8, 1.6, {"model": network}, {})
+    assert (tmp_path / RESUME_FILE).read_bytes() == before
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "of another network"])

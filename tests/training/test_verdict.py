@@ -9,19 +9,19 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from models.card import Card, Component, Preprocessing, RetrievalRow, VerdictCard
+from models.card import Card, RetrievalRow, VerdictCard
 from models.checkpoint import read_card
 from models.encoders import Encoder, build_encoder
-from models.inference import prepare
 from tests.models.toy_checkpoint import trained
 from training.diagnosis import Finding
 from training.evaluation.imagenet import Backbone, load_backbone
 from training.images import DataError
 from training.retrieval import clearly_above, hits, make_trial, recall
-from training.verdict import Held, judge
+from training.verdict import judge
+from training.watch import Held
 
-GREY = Preprocessing(size=28, colour="grey")
-TOY = Component(name="basic28x28", arguments={"summary_dim": 16, "image_channels": 1, "fc_dim": 32})
+SIZES = {"summary_dim": 16, "image_channels": 1, "fc_dim": 32}
+CARD = trained("basic28x28", {}, **SIZES).card
 CPU = torch.device("cpu")
 
 
@@ -103,14 +103,14 @@ class TinyCopy(Encoder):
         return Features(unit[:, :16], images[:, :, ::4, ::4], unit, unit)
 
 
-def judged(encoder: nn.Module, findings: tuple[Finding, ...] = ()) -> VerdictCard:
+def judged(encoder: Encoder, findings: tuple[Finding, ...] = ()) -> VerdictCard:
     held = Held(pictures(60, seed=9), "held-out images", held_out=True)
-    return judge(encoder, TOY, GREY, pictures(150), held, findings, device=CPU)
+    return judge(encoder, CARD, pictures(150), held, findings)
 
 
 def test_an_untrained_encoder_is_told_that_it_does_not_beat_pca() -> None:
     torch.manual_seed(77)
-    verdict = judged(prepare(build_encoder(TOY.name, **TOY.arguments)))
+    verdict = judged(build_encoder("basic28x28", **SIZES))
     assert verdict.answer == "no"
     assert verdict.sentence.startswith("Training did not pay off, because")
     assert "Train longer" in verdict.sentence
@@ -140,9 +140,9 @@ def test_a_collapsed_encoder_failed_whatever_its_figures() -> None:
 
 def test_without_held_out_images_the_training_images_are_sought_among_themselves() -> None:
     images = pictures(20)
-    encoder = prepare(build_encoder(TOY.name, **TOY.arguments))
+    encoder = build_encoder("basic28x28", **SIZES)
     held = Held(images, "the training images, for want of held-out ones", held_out=False)
-    verdict = judge(encoder, TOY, GREY, images, held, (), device=CPU)
+    verdict = judge(encoder, CARD, images, held, ())
     assert "among 20 images (0 of them from training)" in verdict.protocol
 
 
@@ -188,9 +188,9 @@ def test_a_ready_made_network_is_reported_and_decides_nothing(tmp_path: Path) ->
             return torch.ones(len(images), 8)
 
     held = Held(pictures(20, seed=9), "held-out images", held_out=True)
-    alone = judge(TinyCopy(), TOY, GREY, pictures(50), held, (), device=CPU)
+    alone = judge(TinyCopy(), CARD, pictures(50), held, ())
     rival = Backbone("resnet18", Blind())
-    verdict = judge(TinyCopy(), TOY, GREY, pictures(50), held, (), device=CPU, rival=rival)
+    verdict = judge(TinyCopy(), CARD, pictures(50), held, (), rival)
     assert verdict.answer == alone.answer
     assert verdict.rows[:-1] == alone.rows
     assert (verdict.rows[-1].encoder, verdict.rows[-1].recall) == ("imagenet", 0.0)

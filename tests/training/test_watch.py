@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from models.card import Preprocessing
 from models.method import Method
 from models.preprocess import normalise
+from models.shares import Shares
 from training.building import build_model, build_preprocessing
 from training.config import TrainConfig
 from training.diagnosis import Course, diagnose
@@ -20,7 +21,7 @@ from training.loop import train
 from training.runs import HEALTH_FILE, LOG_FILE, RESUME_FILE
 from training.source import Resident
 from training.step import adam
-from training.watch import Watch, ceilings
+from training.watch import Held, Watch, ceilings
 
 GREY = TrainConfig(
     encoder="basic28x28",
@@ -51,6 +52,10 @@ def drawn(images: int) -> Tensor:
     return (fine * 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
+def held(pixels: Tensor) -> Held:
+    return Held(pixels, "held-out images", held_out=True)
+
+
 def built(config: TrainConfig) -> tuple[Method, Preprocessing]:
     torch.manual_seed(config.seed)
     return build_model(config), build_preprocessing(config)
@@ -60,7 +65,7 @@ def run(out: Path, config: TrainConfig, *, watched: bool) -> Watch:
     """Train in a folder; the watch of the run, whether or not the loop knew of it."""
     out.mkdir()
     model, preprocessing = built(config)
-    watch = Watch(out, config, model, drawn(24), preprocessing, held_out=True)
+    watch = Watch(out, config, model, held(drawn(24)), preprocessing)
     train(
         config,
         model,
@@ -104,16 +109,29 @@ def test_a_look_draws_no_random_number_and_leaves_every_mode_as_it_was(tmp_path:
     before = torch.get_rng_state()
     modes = [part.training for part in model.modules()]
     weights = {name: value.clone() for name, value in model.state_dict().items()}
-    Watch(tmp_path, GREY, model, drawn(24), preprocessing, held_out=True).conclude(5)
+    Watch(tmp_path, GREY, model, held(drawn(24)), preprocessing).conclude(5)
     assert torch.equal(torch.get_rng_state(), before)
     assert [part.training for part in model.modules()] == modes
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_a_look_asks_nothing_of_other_ranks(tmp_path: Path) -> None:
+    class Others(Shares):
+        def gather(self, share: Tensor) -> Tensor:
+            raise AssertionError("the other ranks are training, and will not answer")
+
+    model, preprocessing = built(GREY.model_copy(update={"negatives": "all"}))
+    model.shares = Others()
+    watch = Watch(tmp_path, GREY, model, held(drawn(24)), preprocessing)
+    watch.conclude(1)
+    assert isinstance(model.shares, Others)
+    assert math.isfinite(health_lines(tmp_path)[0]["bounds"]["local_bound"])
+
+
 def test_two_looks_at_one_model_see_the_same(tmp_path: Path) -> None:
     model, preprocessing = built(GREY)
-    watch = Watch(tmp_path, GREY, model, drawn(24), preprocessing, held_out=True)
+    watch = Watch(tmp_path, GREY, model, held(drawn(24)), preprocessing)
     watch.conclude(1)
     watch.conclude(1)  # a step is looked at once
     watch.conclude(2)
@@ -124,7 +142,7 @@ def test_two_looks_at_one_model_see_the_same(tmp_path: Path) -> None:
 
 def test_looks_soon_after_a_look_are_left_out(tmp_path: Path) -> None:
     model, preprocessing = built(GREY)
-    watch = Watch(tmp_path, GREY, model, drawn(24), preprocessing, held_out=True)
+    watch = Watch(tmp_path, GREY, model, held(drawn(24)), preprocessing)
     for step in range(1, 4):
         watch.look(step)  # 99 times as long as a look must pass before the next
     assert [line["step"] for line in health_lines(tmp_path)] == [1]
@@ -145,7 +163,7 @@ def test_a_method_of_two_views_is_looked_at_through_two_views(tmp_path: Path) ->
     config = TrainConfig(method="amdim", encoder="amdim32", views="amdim", **small)
     model, preprocessing = built(config)
     pixels = torch.randint(0, 256, (8, 32, 32, 3), dtype=torch.uint8)
-    watch = Watch(tmp_path, config, model, pixels, preprocessing, held_out=True)
+    watch = Watch(tmp_path, config, model, held(pixels), preprocessing)
     watch.conclude(1)
     (line,) = health_lines(tmp_path)
     assert set(line["bounds"]) == {"1to5_bound", "1to7_bound", "5to5_bound"}
@@ -163,7 +181,7 @@ def kinds(watch: Watch, step: int) -> list[str]:
 def test_a_constant_encoder_is_called_collapsed_at_the_first_look(tmp_path: Path) -> None:
     model, preprocessing = built(GREY)
     told: list[str] = []
-    watch = Watch(tmp_path, GREY, model, drawn(24), preprocessing, held_out=True, tell=told.append)
+    watch = Watch(tmp_path, GREY, model, held(drawn(24)), preprocessing, told.append)
     assert kinds(watch, 1) == []  # untrained is not collapsed
     nn.init.zeros_(model.encoder.to_y.weight)
     assert kinds(watch, 2) == ["collapsed"]
@@ -178,7 +196,7 @@ def test_an_encoder_that_nearly_forgot_its_images_is_collapsed_too(tmp_path: Pat
     nn.init.normal_(model.encoder.to_y.bias)
     with torch.no_grad():
         model.encoder.to_y.weight.mul_(1e-4)
-    watch = Watch(tmp_path, GREY, model, drawn(24), preprocessing, held_out=True)
+    watch = Watch(tmp_path, GREY, model, held(drawn(24)), preprocessing)
     assert kinds(watch, 1) == ["collapsed"]
 
 
@@ -207,7 +225,7 @@ def two_critics(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Watch]:
                     optimiser.step()
                 bound = float(parts["global_bound"].detach())
                 log.write(json.dumps({"step": step + 1, "global_bound": bound}) + "\n")
-        watches[factor] = Watch(out, DIM_G, model, pixels[48:], preprocessing, held_out=True)
+        watches[factor] = Watch(out, DIM_G, model, held(pixels[48:]), preprocessing)
     return watches
 
 
@@ -241,7 +259,7 @@ def test_an_unscaled_critic_that_starts_far_below_chance_has_not_diverged() -> N
 
 def test_a_bound_that_only_training_images_reach_is_called_memory(tmp_path: Path) -> None:
     model, preprocessing = built(GREY)
-    watch = Watch(tmp_path, GREY, model, drawn(24), preprocessing, held_out=True)
+    watch = Watch(tmp_path, GREY, model, held(drawn(24)), preprocessing)
     (tmp_path / LOG_FILE).write_text('{"step": 1, "local_bound": 1.2}\n')
     assert kinds(watch, 1) == ["memorised"]  # the untrained model's own bound is about 0
 

@@ -15,7 +15,10 @@ from training.images import DataError, ImageSet, Progress, Tell
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Pixels and class numbers of both splits; the origins say which images they are."""
+    """Pixels and class numbers of both splits; the origins say which images they are.
+
+    The paths are relative to the data folder; None for the named sets, whose order is published.
+    """
 
     train: UInt8[Tensor, "train height width channels"]
     train_labels: Int64[Tensor, " train"]
@@ -25,6 +28,8 @@ class LabelledImages:
     test_origin: str
     class_names: list[str]
     facts: EvaluationData
+    train_paths: list[str] | None = None
+    test_paths: list[str] | None = None
 
 
 def load_labelled(
@@ -82,4 +87,6 @@ def pair(train: ImageSet, test: ImageSet) -> LabelledImages:
             train=len(train),
             test=len(test),
         ),
+        train_paths=train.paths,
+        test_paths=test.paths,
     )

@@ -8,6 +8,7 @@ two thirds of the epochs, and the mean of the last third counts.
 Fewer steps need a larger rate: with the paper's, 30 epochs leave 100 components of the pixels at
 42 % where 54 % are in them, and a baseline that is not trained flatters what it is compared with.
 So rate times steps is kept at what the paper's setting makes on CIFAR-10's 50,000 images.
+`paper_settings` keeps the paper's own numbers, whatever the number of images.
 """
 
 import math
@@ -22,8 +23,8 @@ from torch.nn import functional as F
 from models.classifier import PaperProbe
 from training.evaluation.features import LabelledFeatures
 
-PAPER_LEARNING_RATE = 1e-4
-PAPER_STEPS = 150 * math.ceil(50_000 / 64)
+PAPER_EPOCHS, PAPER_BATCH, PAPER_LEARNING_RATE = 150, 64, 1e-4
+PAPER_STEPS = PAPER_EPOCHS * math.ceil(50_000 / PAPER_BATCH)
 HIGHEST_LEARNING_RATE = 2e-3
 EPOCHS, MOST_EPOCHS = 30, 100  # chosen for CIFAR-10's 50,000 images; fewer images, more epochs
 BATCH = 256
@@ -39,6 +40,7 @@ class ProbeSettings:
     epochs: int
     batch_size: int
     learning_rate: float
+    counted_share: float = 1 / 3  # of the epochs: the last ones, whose mean is reported
 
     @property
     def drops(self) -> tuple[int, int]:
@@ -48,14 +50,32 @@ class ProbeSettings:
     @property
     def counted(self) -> int:
         """How many of the last epochs make the reported mean."""
-        return max(1, self.epochs // 3)
+        return max(1, int(self.epochs * self.counted_share + 1e-9))
 
 
-def settings_for(images: int, epochs: int | None = None, batch_size: int = BATCH) -> ProbeSettings:
+def paper_settings(
+    images: int,  # noqa: ARG001  the paper's numbers are the same for any
+    epochs: int | None = None,
+    batch_size: int | None = None,
+) -> ProbeSettings:
+    """150 epochs, batch 64, rate 1e-4, the mean of the last 100; or as many epochs as given."""
+    return ProbeSettings(
+        PAPER_EPOCHS if epochs is None else epochs,
+        PAPER_BATCH if batch_size is None else batch_size,
+        PAPER_LEARNING_RATE,
+        counted_share=2 / 3,
+    )
+
+
+def settings_for(
+    images: int, epochs: int | None = None, batch_size: int | None = None
+) -> ProbeSettings:
     """The settings for that many training images, with as many epochs as they need if not given.
 
     150 epochs and a batch of 64 make the paper's setting on CIFAR-10, rate included.
     """
+    if batch_size is None:
+        batch_size = BATCH
     if epochs is None:
         epochs = min(MOST_EPOCHS, max(EPOCHS, round(EPOCHS * 50_000 / images)))
     steps = epochs * math.ceil(images / batch_size)
@@ -70,19 +90,21 @@ def probe_accuracy(
     data: LabelledFeatures,
     settings: ProbeSettings,
     progress: Callable[[int, int], None] | None = None,
+    seed: int = SEED,
 ) -> float:
-    """Train a probe on standardised training features; its mean top-1 on all test features.
+    """Train a probe on training features; its mean top-1 on all test features.
 
-    `progress` gets epochs done and their number. The same inputs give the same number on one
-    machine. Labels of the test images are used for nothing but counting.
+    `progress` gets epochs done and their number. `seed` draws the first weights, the order and the
+    dropout: the same inputs give the same number on one machine. Labels of the test images are used
+    for nothing but counting.
     """
     device = data.train.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(SEED)
+        torch.manual_seed(seed)
         probe = PROBES[name](data.train.shape[1], data.classes).to(device)
         optimiser = torch.optim.Adam(probe.parameters(), lr=settings.learning_rate, fused=True)
         schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, list(settings.drops), gamma=0.1)
-        order = torch.Generator().manual_seed(SEED)
+        order = torch.Generator().manual_seed(seed)
         accuracies = []
         for epoch in range(settings.epochs):
             _train_epoch(probe, optimiser, data, settings.batch_size, order)

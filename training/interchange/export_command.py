@@ -36,6 +36,8 @@ def export(args: argparse.Namespace) -> None:
         raise BadArguments("Nothing to export; name --onnx FILE or --hub FOLDER, or both.")
     if args.hub is not None and not args.licence:
         raise BadArguments("A hub asks for a licence; choose one with --licence apache-2.0.")
+    if args.onnx is not None and not args.onnx.absolute().parent.is_dir():
+        raise BadArguments(f"There is no folder {args.onnx.absolute().parent}; create it first.")
     checkpoint = load_checkpoint(args.checkpoint)
     if args.onnx is not None:
         error = export_onnx(checkpoint, args.onnx)
