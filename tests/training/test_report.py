@@ -26,7 +26,7 @@ from training.images import NO_LABEL, ImageSet
 from training.report.charts import Line, chart, thin, ticks
 from training.report.command import add_arguments, run
 from training.report.markup import Markup, tag
-from training.report.plane import groups, principal_plane
+from training.report.plane import groups, neighbour_plane, principal_plane
 from training.report.sheets import belief, chance, chosen_rows, nearest, same_class
 from training.report.shown import Shown, show
 from training.report.sources import Sample, gather, read_run
@@ -290,6 +290,18 @@ def test_the_plane_holds_the_share_of_variance_it_says() -> None:
     wanted = torch.linalg.eigvalsh(torch.cov(y.T.double())).flip(0)
     assert share == pytest.approx(float(wanted[:2].sum() / wanted.sum()), rel=1e-6)
     assert torch.allclose(plane.double().var(0), wanted[:2], rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_umap_lays_clusters_apart_where_it_is_installed() -> None:
+    pytest.importorskip("umap", reason="needs the extra umap")
+    labels = torch.arange(120) % 3
+    y = torch.eye(3)[labels].repeat(1, 4) + 0.05 * torch.randn(120, 12)
+    plane = neighbour_plane(y)
+    assert plane is not None
+    middles = torch.stack([plane[labels == label].mean(0) for label in range(3)])
+    nearest_middle = torch.cdist(plane, middles).argmin(1)
+    assert torch.equal(nearest_middle, labels)
 
 
 def test_more_classes_than_colours_leave_the_smallest_as_others() -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from training.report.curves import curves_section
 from training.report.figures import facts_section, tables_section, verdict_box
 from training.report.markup import Content, Markup, join, missing, paragraph, section, tag
-from training.report.plane import plane_figure
+from training.report.plane import plane_figures
 from training.report.sheets import (
     agreement_sheet,
     chosen_rows,
@@ -79,6 +79,6 @@ def pictures(run: Run, shown: Shown | None, why_not: str) -> Sequence[Content]:
         section("Nearest neighbours", neighbours_sheet(shown, rows)),
         section("What the encoder sees where", feature_sheet(shown, rows)),
         section("Where two images agree", agreement),
-        section("The embedding in two dimensions", plane_figure(shown)),
+        section("The embedding in two dimensions", *plane_figures(shown)),
         paragraph(f"Pictures are of {shown.sample.which}.", class_="faint"),
     ]

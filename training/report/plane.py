@@ -12,6 +12,7 @@ from training.report.shown import Shown
 from training.report.sources import Sample
 
 MOST_POINTS = 1_500
+FEW_POINTS = 50  # under which UMAP has too little to lay out
 Plane = Float[Tensor, "images 2"]
 
 
@@ -27,8 +28,32 @@ def principal_plane(y_ID: Summaries) -> tuple[Plane, float]:
     return found.float(), share
 
 
+def neighbour_plane(y_ID: Summaries) -> Plane | None:
+    """Y laid out by UMAP (arXiv 1802.03426), or None where the `umap` extra is not installed."""
+    try:
+        from umap import UMAP
+    except ImportError:
+        return None
+    layout = UMAP(n_neighbors=15, metric="cosine", random_state=0, n_jobs=1)
+    return torch.from_numpy(layout.fit_transform(y_ID.numpy())).float()
+
+
+def plane_figures(shown: Shown) -> list[Markup]:
+    """The embedding as points: by PCA, and by UMAP where it is installed."""
+    found = [plane_figure(shown)]
+    laid_out = neighbour_plane(shown.y[:MOST_POINTS]) if len(shown.sample) > FEW_POINTS else None
+    if laid_out is not None:
+        points = scatter(groups(laid_out, shown.sample), "the embedding laid out by UMAP")
+        caption = (
+            f"The same {len(laid_out):,} images laid out by UMAP: neighbours in Y lie near each"
+            " other. Distances between clusters and their sizes mean nothing."
+        )
+        found.append(figure(points, caption))
+    return found
+
+
 def plane_figure(shown: Shown) -> Markup:
-    """Every image of the sample as a point."""
+    """Every image of the sample as a point, by PCA."""
     plane, share = principal_plane(shown.y)
     drawn = plane[:MOST_POINTS]
     return figure(
