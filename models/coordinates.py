@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy
 
 from models.critics import check_shapes
 from models.occlusion import device_of
+from models.shares import batch_of, own_draws
 from models.types import FeatureMaps, Summaries
 
 Loss = Float[Tensor, ""]
@@ -114,8 +115,9 @@ def draw_others(
 ) -> Int64[Tensor, "images places"]:
     """Another place for every place of every image, never itself."""
     device = device_of(generator)
-    step = torch.randint(1, places, (images, places), generator=generator, device=device)
-    return (torch.arange(places, device=device) + step) % places
+    size = (batch_of(images, generator), places)
+    step = torch.randint(1, places, size, generator=generator, device=device)
+    return (torch.arange(places, device=device) + own_draws(step, generator)) % places
 
 
 def of_both(row: Tensor, column: Tensor, true_row: Tensor, true_column: Tensor) -> Loss:

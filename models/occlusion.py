@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from models.shares import batch_of, own_draws
 from models.types import Images
 
 
@@ -27,7 +28,10 @@ def draw_blocks(
 ) -> Bool[Tensor, "images side side"]:
     """Where each image's block lies: true at every hidden pixel."""
     check_occlusion(smallest, side)
-    uniform = torch.rand((5, count), generator=generator, device=device_of(generator))
+    size = (5, batch_of(count, generator))
+    uniform = own_draws(
+        torch.rand(size, generator=generator, device=device_of(generator)), generator, axis=1
+    )
     length = smallest + (uniform[:2] * (side - 2 * smallest + 1)).long()  # (2, N) rows, columns
     free = (uniform[4] * 4).long()  # the strip that stays free: top, left, bottom, right
     axis = torch.arange(2, device=length.device)[:, None]

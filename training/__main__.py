@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     args = parser.parse_args(argv)
+    args.words = sys.argv[1:] if argv is None else list(argv)
     status: int = args.run(args)
     return status
 

@@ -12,6 +12,7 @@ from training.choices import Measured, is_short, unmeasured
 from training.config import ConfigError, TrainConfig, read_config
 from training.datasets import NAMED_SETS
 from training.devices import DEVICES, choose_device
+from training.distributed import ALONE, Ranks
 from training.files import Folder, open_files
 from training.images import DataError
 from training.planning import Plan, make_plan, measure_set
@@ -60,6 +61,7 @@ def plan_run(
     files: Folder | Shards | None,
     device: torch.device,
     measured: Measured | None = None,
+    ranks: Ranks = ALONE,
 ) -> Plan:
     """Plan and say it. `measured` is what a run that goes on knows already."""
     preprocessing = build_preprocessing(config)
@@ -75,10 +77,11 @@ def plan_run(
         device=device,
         stream=args.stream or None,
         measured=measured,
-        tell=print,
+        tell=ranks.tell,
+        ranks=ranks,
     )
     for sentence in plan.sentences():
-        print(sentence, flush=True)
+        ranks.tell(sentence)
     return plan
 
 

@@ -4,6 +4,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -32,14 +33,17 @@ from training.building import (
     served_critics,
 )
 from training.calibrate import Fitted, Role, calibration_of, fit_critics
-from training.choices import keep_choices, read_choices, unmeasured
+from training.choices import CHOICES_FILE, keep_choices, read_choices, unmeasured
 from training.config import ConfigError, TrainConfig, read_config
 from training.data import Split, load_images
 from training.datasets import DEFAULT_ROOT, NAMED_SETS
 from training.devices import DEVICES, choose_device
 from training.display import Display
+from training.distributed import ALONE, Ranks, check_shares, joined
+from training.draws import batch_size
 from training.files import Folder
 from training.images import DataError, ImageSet
+from training.launch import add_launch_arguments, device_name, launch, to_be_launched
 from training.loop import Outcome, train
 from training.plan import DATA_HELP, add_stream, open_data, plan_run
 from training.planning import require_fit
@@ -68,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="where named sets lie")
     parser.add_argument("--download", action="store_true", help="fetch a named set if missing")
     parser.add_argument("--device", choices=DEVICES, default="auto")
+    add_launch_arguments(parser)
     add_stream(parser)
     parser.add_argument("--name", help="the checkpoint's name (default: the name of --out)")
     parser.add_argument(
@@ -78,40 +83,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when finished or stopped by a signal with its state saved, 2 where it cannot go on."""
     try:
-        return train_run(args)
+        if to_be_launched(args):
+            return launch(args, read_config(args.recipe, args.settings))
+        with joined(choose_device(device_name(args))) as (ranks, device):
+            return train_run(args, ranks, device)
     except (ConfigError, DataError, RunError, NotFiniteError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def train_run(args: argparse.Namespace) -> int:
-    """Plan, load, train, fit the served critics, write the checkpoint."""
+def train_run(args: argparse.Namespace, ranks: Ranks, device: torch.device) -> int:
+    """Plan, load, train, fit the served critics, write the checkpoint; one rank of many writes."""
     config = read_config(args.recipe, args.settings)
-    device = choose_device(args.device)
     preprocessing = build_preprocessing(config)
     torch.manual_seed(config.seed)
     model = build_model(config)
-    load = Loader(args, preprocessing, open_data(args.data))
-    choices = read_choices(args.out)
+    load = Loader(args, preprocessing, open_data(args.data), ranks)
+    with ranks.copy_of(args.out / CHOICES_FILE) as file:
+        choices = read_choices(file.parent)
     images = None if load.files else load("train", stream=False)  # a named set is quickly there
     known = unmeasured(config) if choices else None
-    plan = plan_run(args, config, model, load.files, device, known)
+    plan = plan_run(args, config, model, load.files, device, known, ranks)
     if images is None:
         require_fit(plan)
         images = load("train", stream=plan.streamed)
     require_enough(images)
+    check_shares(batch_size(config, len(images)), ranks.world)
+    ranks.require_same("images", images.fingerprint)
     data = DataCard(
         name=images.name,
         fingerprint=images.fingerprint,
         images=len(images),
         skipped=images.skipped,
     )
-    open_run(args.out, config, data.model_dump())
-    with lock_run(args.out):
-        choices = choices or keep_choices(args.out, config, plan.measured, len(images))
+    if ranks.writes:
+        open_run(args.out, config, data.model_dump())
+    with lock_run(args.out) if ranks.writes else nullcontext():
+        choices = choices or keep_choices(args.out, config, plan.measured, len(images), ranks)
         if device.type == "cpu":
             torch.set_num_threads(choices.threads)
-        print(describe(config, model, images, device, choices.total_steps), flush=True)
+        ranks.tell(describe(config, model, images, device, choices.total_steps))
         if not images.streamed:
             images = replace(images, pixels=images.pixels.to(device))
         outcome = train(
@@ -122,12 +133,14 @@ def train_run(args: argparse.Namespace) -> int:
             args.out,
             device=device,
             choices=choices,
+            ranks=ranks,
         )
         if not outcome.finished:
-            print(f"Stopped after step {outcome.steps}; the same command goes on from there.")
+            ranks.tell(f"Stopped after step {outcome.steps}; the same command goes on from there.")
+        if not (outcome.finished and ranks.writes):
             return 0
-        fitted = fit_served(config, model, images, preprocessing, load)
-        card = describe_run(args, config, data, preprocessing, outcome, fitted, str(device))
+        fitted = fit_served(config, model, images, preprocessing, replace(load, ranks=ALONE))
+        card = describe_run(args, config, data, preprocessing, outcome, fitted, str(device), ranks)
         critics: dict[str, Critic] = {role: each.critic.cpu() for role, each in fitted.items()}
         folder = args.out / CHECKPOINT_FOLDER
         save_checkpoint(folder, card, model.encoder.cpu(), critics, draw_golden(preprocessing))
@@ -185,10 +198,12 @@ class Loader:
     args: argparse.Namespace
     preprocessing: Preprocessing
     files: Folder | Shards | None
+    ranks: Ranks = ALONE
 
     def __call__(self, split: Split, *, stream: bool, quiet: bool = False) -> ImageSet:
-        """One split; streamed ones are decoded into the run's folder."""
-        with Display() as progress:
+        """One split; streamed ones are decoded into the run's folder, once a machine."""
+        quiet = quiet or not self.ranks.writes
+        with self.ranks.one_first(), Display() as progress:
             return load_images(
                 self.args.data,
                 preprocessing=self.preprocessing,
@@ -198,7 +213,7 @@ class Loader:
                 files=self.files,
                 store=self.args.out / STREAM_FOLDER,
                 stream=stream,
-                progress=progress,
+                progress=progress if self.ranks.writes else None,
                 tell=(lambda sentence: None) if quiet else print,  # noqa: ARG005
             )
 
@@ -211,6 +226,7 @@ def describe_run(
     outcome: Outcome,
     fitted: dict[Role, Fitted],
     device: str,
+    ranks: Ranks = ALONE,
 ) -> Card:
     """The card of the finished run; save_checkpoint adds the hashes."""
     batch_size = min(config.batch_size, data.images)
@@ -236,7 +252,7 @@ def describe_run(
             images_seen=outcome.steps * batch_size,
             epochs=outcome.steps * batch_size / data.images,
             seconds=round(outcome.seconds, 1),
-            device=device,
+            device=device if ranks.world == 1 else f"{ranks.world} x {device}",
             precision=precision(config, torch.device(device)),
             versions={name: metadata.version(name) for name in PACKAGES},
             git_commit=git_commit(),
