@@ -156,9 +156,8 @@ def test_sigterm_saves_exits_0_and_the_same_command_goes_on(tmp_path: Path) -> N
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_no_step_waits_for_the_gpu() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
     device = torch.device("cuda")
     preprocessing = build_preprocessing(SMALL)
     take = Step(SMALL, build_model(SMALL), preprocessing, device=device, total=10)
