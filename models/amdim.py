@@ -77,7 +77,9 @@ class Amdim(Method):
     ) -> tuple[Tensor, dict[str, Tensor], Features]:
         """Return the loss to minimise, its parts (bounds in nats) and the first view's features."""
         first, second = views
-        at = draw_places(2 * batch_of(len(first), generator), generator).to(first.device)
+        at = draw_places(2 * batch_of(len(first), generator), generator).to(
+            first.device, non_blocking=True
+        )
         scales = self.encoder.scales(torch.cat((first, second)))
         five, seven = self.head_five(scales.five), self.head_seven(scales.seven)
         one, five, seven = map(self.whole, (scales.features.y, five, seven))

@@ -102,7 +102,9 @@ class RelativeCoordinateHead(nn.Module):
         """Cross-entropy of both offsets in nats, a mean over every place with its drawn partner."""
         places_IPC = as_rows(map_ICMM)
         place_P = torch.arange(self.side**2, device=y_ID.device)
-        other_IP = draw_others(len(y_ID), self.side**2, generator).to(y_ID.device)
+        other_IP = draw_others(len(y_ID), self.side**2, generator).to(
+            y_ID.device, non_blocking=True
+        )
         partners_IPC = places_IPC.gather(1, other_IP[..., None].expand_as(places_IPC))
         rows = place_P // self.side - other_IP // self.side + self.side - 1  # 0 to 2 (M - 1)
         columns = place_P % self.side - other_IP % self.side + self.side - 1

@@ -19,7 +19,9 @@ from models.types import Images
 
 def occlude(images: Images, smallest: int, generator: torch.Generator | None = None) -> Images:
     """Hide one random block of each image; ValueError where no such block fits."""
-    hidden = draw_blocks(len(images), images.shape[-1], smallest, generator).to(images.device)
+    hidden = draw_blocks(len(images), images.shape[-1], smallest, generator).to(
+        images.device, non_blocking=True
+    )
     return images.masked_fill(hidden[:, None], 0.0)
 
 
