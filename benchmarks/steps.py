@@ -1,11 +1,11 @@
-"""Training steps, timed: the whole loop on the resident set, and the bare step on given images."""
+"""Training steps, timed: the whole loop on our sources, and the bare step on given images."""
 
 import contextlib
 import io
 import itertools
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,10 @@ from models.preprocess import normalise
 from models.types import Pixels
 from training.building import build_model, build_preprocessing
 from training.config import TrainConfig
-from training.draws import seeded, step_rows
+from training.draws import Rows, seeded, step_rows
 from training.loop import train
-from training.source import Resident as Source
+from training.pixel_files import PixelFile
+from training.source import Source, Streamed
 from training.step import Step
 from training.views import draw_view
 
@@ -33,21 +34,24 @@ SETTLING_STEPS = 2  # at the beginning of every measurement, not counted
 
 
 @dataclass(frozen=True)
-class Resident:
-    """Our input: the whole set as one tensor, views drawn for a whole batch."""
+class Ours:
+    """Our input: a source of rows, views drawn for a whole batch."""
 
     config: TrainConfig
     preprocessing: Preprocessing
-    pixels: Pixels
-    name: str = "ours: resident set, whole-batch views"
+    source: Source
+    name: str
 
     def step_s(self, steps: int) -> float:
         """Seconds a step of the training loop."""
-        return loop_step_s(self.config, self.pixels, self.preprocessing, steps)
+        return loop_step_s(self.config, self.source, self.preprocessing, steps)
 
     def fetch_s(self, seconds: float) -> float:
         """Seconds a batch, made and thrown away."""
-        return fetch_s(resident_batches(self.config, self.pixels, self.preprocessing), seconds)
+        with contextlib.closing(
+            source_batches(self.config, self.source, self.preprocessing)
+        ) as batches:
+            return fetch_s(batches, seconds)
 
 
 @dataclass(frozen=True)
@@ -85,43 +89,47 @@ class Loader:
 
 
 def loop_step_s(
-    config: TrainConfig, pixels: Pixels, preprocessing: Preprocessing, steps: int
+    config: TrainConfig, source: Source, preprocessing: Preprocessing, steps: int
 ) -> float:
-    """Seconds a step of training.loop.train, with all it does: views, logs, prior game.
+    """Seconds a step of training.loop.train, with all it does between two batches.
 
-    What a run costs once (optimisers, logs opened, the state saved at the end) is in a short run as
-    it is in a longer one, so the difference of the two is `steps` steps.
+    What a run costs once (optimisers, logs opened, the state saved at the end) is not in it.
     """
-    short = loop_s(config, pixels, preprocessing, SETTLING_STEPS)
-    long = loop_s(config, pixels, preprocessing, SETTLING_STEPS + steps)
-    return (long - short) / steps
-
-
-def loop_s(config: TrainConfig, pixels: Pixels, preprocessing: Preprocessing, steps: int) -> float:
-    """Seconds of a whole run of so many steps, in a folder that is thrown away."""
+    clocked = Clocked(source)
     torch.manual_seed(config.seed)
     model = build_model(config)
+    asked = SETTLING_STEPS + steps
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.redirect_stdout(io.StringIO()),
     ):
-        began = time.perf_counter()
         outcome = train(
-            config,
-            model,
-            Source(pixels),
-            preprocessing,
-            Path(folder),
-            device=CPU,
-            stop_after_steps=steps,
+            config, model, clocked, preprocessing, Path(folder), device=CPU, stop_after_steps=asked
         )
-        took = time.perf_counter() - began
-    if outcome.steps != steps:
+    if outcome.steps != asked:
         raise BenchmarkError(
-            f"training stopped after {outcome.steps} of {steps} steps: by a signal, or because"
+            f"training stopped after {outcome.steps} of {asked} steps: by a signal, or because"
             " epochs= is too small for --seconds"
         )
-    return took
+    return (clocked.returns[-1] - clocked.returns[SETTLING_STEPS - 1]) / steps
+
+
+class Clocked:
+    """A source that notes when its reader comes back from each batch."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.returns: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def batches(self, rows: Iterable[Rows]) -> Generator[Pixels]:
+        """The batches of the source."""
+        with contextlib.closing(self.source.batches(rows)) as batches:
+            for batch in batches:
+                yield batch
+                self.returns.append(time.perf_counter())
 
 
 def bare_step_s(config: TrainConfig, images: Iterator[Tensor], steps: int) -> float:
@@ -142,14 +150,26 @@ def bare_step(config: TrainConfig) -> Step:
     return Step(config, model, build_preprocessing(config), device=CPU, total=NEVER)
 
 
-def resident_batches(
-    config: TrainConfig, pixels: Pixels, preprocessing: Preprocessing
-) -> Iterator[Tensor]:
-    """Batches without end, the very ones of the loop: rows of the tensor, a view, normalised."""
-    rows = (step_rows(config, len(pixels), number) for number in itertools.count())
-    for number, chosen in enumerate(Source(pixels).batches(rows)):
-        views = draw_view(config.views, chosen, seeded(config.seed, "views", number))
-        yield normalise(views, preprocessing)
+def source_batches(
+    config: TrainConfig, source: Source, preprocessing: Preprocessing
+) -> Generator[Tensor]:
+    """Batches without end, the very ones of the loop: rows of the set, a view, normalised."""
+    rows = (step_rows(config, len(source), number) for number in itertools.count())
+    with contextlib.closing(source.batches(rows)) as batches:
+        for number, chosen in enumerate(batches):
+            views = draw_view(config.views, chosen, seeded(config.seed, "views", number))
+            yield normalise(views, preprocessing)
+
+
+@contextlib.contextmanager
+def streamed(pixels: Pixels, preprocessing: Preprocessing) -> Iterator[Source]:
+    """The same images from a file, as training streams them; the file goes away afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        with PixelFile(Path(folder), len(pixels), preprocessing) as file:
+            for image in pixels.numpy():
+                file.add(image)
+            mapped = file.keep("benchmark", "benchmark", ())
+        yield Streamed(mapped, CPU)
 
 
 def fetch_s(batches: Iterator[Tensor], seconds: float) -> float:

@@ -1,8 +1,8 @@
-"""Images a second in training: the resident set with whole-batch views, and a usual DataLoader.
+"""Images a second in training: a set in memory, streamed, and behind a usual DataLoader.
 
 python -m benchmarks.training [--quick] [--root DIR] [--recipe FILE] [key=value ...]
 
-Takes about seven minutes and writes benchmarks/results/training-cpu.md; `--quick` takes two and
+Takes about nine minutes and writes benchmarks/results/training-cpu.md; `--quick` takes two and
 only prints. Nothing else should be running.
 """
 
@@ -23,19 +23,12 @@ from benchmarks.images import training_pixels
 from benchmarks.machine import REPOSITORY, command, facts, use_cores
 from benchmarks.report import RESULTS, deliver
 from benchmarks.rivals import loader
-from benchmarks.steps import (
-    Loader,
-    Resident,
-    bare_step_s,
-    loop_s,
-    loop_step_s,
-    resident_batches,
-)
-from benchmarks.training_report import CONSTANT, Findings
+from benchmarks.steps import Loader, Ours, bare_step_s, loop_step_s, source_batches, streamed
+from benchmarks.training_report import CONSTANT, OURS, STREAMED, Findings
 from models.card import Preprocessing
-from models.types import Pixels
 from training.building import build_preprocessing
 from training.config import ConfigError, TrainConfig, read_config
+from training.source import Resident, Source
 
 VIEWS = tuple(loader.VIEWS)
 ROUNDS, SECONDS = 5, 6.0
@@ -110,39 +103,43 @@ def measure(
     seconds: float,
 ) -> Findings:
     """Everybody in turn, round by round; images a second."""
-    steps = steps_in(seconds, config, torch.from_numpy(pixels), preprocessing)
+    resident = Resident(torch.from_numpy(pixels))
+    steps = steps_in(seconds, config, resident, preprocessing)
     say(f"{steps} steps a turn")
     training: dict[tuple[str, str], list[float]] = {}
     alone: dict[tuple[str, str], list[float]] = {}
     constant: list[float] = []
-    for number in range(1, rounds + 1):
-        for views in VIEWS:
-            viewed = config.model_copy(update={"views": views})
-            inputs: list[Resident | Loader]
-            inputs = [Resident(viewed, preprocessing, torch.from_numpy(pixels))]
-            inputs += [Loader(viewed, preprocessing, pixels, count) for count in workers]
-            for each in inputs:
-                whole = config.batch_size / each.step_s(steps)
-                only_input = config.batch_size / each.fetch_s(seconds * ALONE_SHARE)
-                training.setdefault((each.name, views), []).append(whole)
-                alone.setdefault((each.name, views), []).append(only_input)
-                say(
-                    f"round {number}/{rounds}  {each.name}, {views}: {whole:.1f} images/s,"
-                    f" input alone {only_input:.1f}"
-                )
-        images = next(resident_batches(config, torch.from_numpy(pixels), preprocessing))
-        constant.append(config.batch_size / bare_step_s(config, itertools.repeat(images), steps))
-        say(f"round {number}/{rounds}  {CONSTANT}: {constant[-1]:.1f} images/s")
+    with streamed(resident.pixels, preprocessing) as stream:
+        for number in range(1, rounds + 1):
+            for views in VIEWS:
+                viewed = config.model_copy(update={"views": views})
+                inputs: list[Ours | Loader]
+                inputs = [Ours(viewed, preprocessing, resident, OURS)]
+                inputs += [Ours(viewed, preprocessing, stream, STREAMED)]
+                inputs += [Loader(viewed, preprocessing, pixels, count) for count in workers]
+                for each in inputs:
+                    whole = config.batch_size / each.step_s(steps)
+                    only_input = config.batch_size / each.fetch_s(seconds * ALONE_SHARE)
+                    training.setdefault((each.name, views), []).append(whole)
+                    alone.setdefault((each.name, views), []).append(only_input)
+                    say(
+                        f"round {number}/{rounds}  {each.name}, {views}: {whole:.1f} images/s,"
+                        f" input alone {only_input:.1f}"
+                    )
+            images = next(source_batches(config, resident, preprocessing))
+            constant.append(
+                config.batch_size / bare_step_s(config, itertools.repeat(images), steps)
+            )
+            say(f"round {number}/{rounds}  {CONSTANT}: {constant[-1]:.1f} images/s")
     settings = config.model_dump(include=set(SHOWN))
     return Findings(training, alone, constant, settings, described, steps)
 
 
 def steps_in(
-    seconds: float, config: TrainConfig, pixels: Pixels, preprocessing: Preprocessing
+    seconds: float, config: TrainConfig, source: Source, preprocessing: Preprocessing
 ) -> int:
     """How many steps of the loop take about so long."""
-    loop_s(config, pixels, preprocessing, 1)  # imports what the loop imports late
-    step_s = loop_step_s(config, pixels, preprocessing, LEAST_STEPS)
+    step_s = loop_step_s(config, source, preprocessing, LEAST_STEPS)
     return max(LEAST_STEPS, round(seconds / max(step_s, SHORTEST_STEP_S)))
 
 

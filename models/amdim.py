@@ -20,6 +20,7 @@ from models.encoders.scales import MultiScaleEncoder
 from models.method import Method
 from models.negatives import check_batch, split_diagonal
 from models.objectives import infonce
+from models.shares import batch_of
 from models.types import FeatureMaps, Features, Images, Summaries
 
 Task = Literal["1to5", "1to7", "5to5"]
@@ -76,11 +77,13 @@ class Amdim(Method):
     ) -> tuple[Tensor, dict[str, Tensor], Features]:
         """Return the loss to minimise, its parts (bounds in nats) and the first view's features."""
         first, second = views
-        at = draw_places(2 * len(first), generator).to(first.device)
+        at = draw_places(2 * batch_of(len(first), generator), generator).to(
+            first.device, non_blocking=True
+        )
         scales = self.encoder.scales(torch.cat((first, second)))
-        check_batch(first.flatten(1))
-        one = scales.features.y
         five, seven = self.head_five(scales.five), self.head_seven(scales.seven)
+        one, five, seven = map(self.whole, (scales.features.y, five, seven))
+        check_batch(one.chunk(2)[0])
         place = places_at(five, at)
         tasks: dict[Task, tuple[Tensor, Tensor]] = {
             "1to5": (one, five),
@@ -100,6 +103,10 @@ class Amdim(Method):
         bound = torch.stack([parts[f"{task}_bound"] for task in TASKS]).sum()
         loss = self.regulariser * parts["squared_score"] - bound
         return loss, parts, Features(*(part.chunk(2)[0] for part in scales.features))
+
+    def whole(self, both: Tensor) -> Tensor:
+        """Both views of the whole batch, where `both` has those of this process's share."""
+        return torch.cat([self.shares.gather(view) for view in both.chunk(2)])
 
 
 class Head(nn.Module):

@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy
 
 from models.critics import check_shapes
 from models.occlusion import device_of
+from models.shares import batch_of, own_draws
 from models.types import FeatureMaps, Summaries
 
 Loss = Float[Tensor, ""]
@@ -101,7 +102,9 @@ class RelativeCoordinateHead(nn.Module):
         """Cross-entropy of both offsets in nats, a mean over every place with its drawn partner."""
         places_IPC = as_rows(map_ICMM)
         place_P = torch.arange(self.side**2, device=y_ID.device)
-        other_IP = draw_others(len(y_ID), self.side**2, generator).to(y_ID.device)
+        other_IP = draw_others(len(y_ID), self.side**2, generator).to(
+            y_ID.device, non_blocking=True
+        )
         partners_IPC = places_IPC.gather(1, other_IP[..., None].expand_as(places_IPC))
         rows = place_P // self.side - other_IP // self.side + self.side - 1  # 0 to 2 (M - 1)
         columns = place_P % self.side - other_IP % self.side + self.side - 1
@@ -114,8 +117,9 @@ def draw_others(
 ) -> Int64[Tensor, "images places"]:
     """Another place for every place of every image, never itself."""
     device = device_of(generator)
-    step = torch.randint(1, places, (images, places), generator=generator, device=device)
-    return (torch.arange(places, device=device) + step) % places
+    size = (batch_of(images, generator), places)
+    step = torch.randint(1, places, size, generator=generator, device=device)
+    return (torch.arange(places, device=device) + own_draws(step, generator)) % places
 
 
 def of_both(row: Tensor, column: Tensor, true_row: Tensor, true_column: Tensor) -> Loss:

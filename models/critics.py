@@ -21,11 +21,14 @@ from models.types import FeatureMaps, Summaries
 OtherMaps = Float[Tensor, "maps channels side side"]  # not necessarily of the same images
 AllScores = Float[Tensor, "images maps places"]
 PairedScores = Float[Tensor, "images places"]
+EmbeddedSummaries = Float[Tensor, "images width"]  # units, of each global
+EmbeddedMaps = Float[Tensor, "maps places units"]
 
 
 class Critic(nn.Module):
     """T(Y, C(X)); `places` is the grid of scores: (M, M) for a local critic, (1, 1) for a global.
 
+    Each side is embedded on its own, once an image, however many partners it then meets.
     `arguments` holds every constructor argument, so that a checkpoint's card can rebuild it.
     """
 
@@ -37,11 +40,27 @@ class Critic(nn.Module):
 
     def forward(self, y_ID: Summaries, map_JCMM: OtherMaps) -> AllScores:
         """Score every summary against every map."""
-        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+        return self.score_all(self.embed_summary(y_ID), self.embed_map(map_JCMM))
 
     def paired(self, y_ID: Summaries, map_ICMM: FeatureMaps) -> PairedScores:
         """Score summary i against map i only."""
-        raise NotImplementedError(f"{type(self).__name__} does not define paired")
+        return self.score_paired(self.embed_summary(y_ID), self.embed_map(map_ICMM))
+
+    def embed_summary(self, y_ID: Summaries) -> EmbeddedSummaries:
+        """The summary's part of its scores."""
+        raise NotImplementedError(f"{type(self).__name__} does not define embed_summary")
+
+    def embed_map(self, map_JCMM: OtherMaps) -> EmbeddedMaps:
+        """Every place's part of its scores."""
+        raise NotImplementedError(f"{type(self).__name__} does not define embed_map")
+
+    def score_all(self, y_IU: EmbeddedSummaries, map_JPU: EmbeddedMaps) -> AllScores:
+        """Score every embedded summary against every embedded map."""
+        raise NotImplementedError(f"{type(self).__name__} does not define score_all")
+
+    def score_paired(self, y_IU: EmbeddedSummaries, map_IPU: EmbeddedMaps) -> PairedScores:
+        """Score embedded summary i against embedded map i only."""
+        raise NotImplementedError(f"{type(self).__name__} does not define score_paired")
 
     def linear_in_score(self) -> nn.LayerNorm | nn.Linear:
         """The layer in whose weight and bias every score is linear."""
@@ -78,8 +97,7 @@ class ResidualEmbedding(nn.Module):
 
     def forward(self, rows: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows units"]:
         """Embed each row."""
-        embedded: Tensor = self.norm(self.hidden(rows) + self.shortcut(rows))
-        return embedded
+        return self.norm(self.hidden(rows) + self.shortcut(rows))
 
 
 SCALES = ("none", "sqrt_units")
@@ -112,25 +130,21 @@ class DotCritic(Critic):
         """The summary's last normalisation."""
         return self.of_summary.norm
 
-    def embed_summary(self, y_ID: Summaries) -> Float[Tensor, "images units"]:
+    def embed_summary(self, y_ID: Summaries) -> EmbeddedSummaries:
         """Embed summaries, the scale included: the dot product with a place is the score."""
-        embedded: Tensor = self.of_summary(y_ID) * self.factor
-        return embedded
+        return self.of_summary(y_ID) * self.factor
 
-    def embed_map(self, map_JCMM: FeatureMaps) -> Float[Tensor, "images places units"]:
+    def embed_map(self, map_JCMM: OtherMaps) -> EmbeddedMaps:
         """Embed every place of every map."""
-        rows: Tensor = self.of_place(self.rows(map_JCMM))
-        return rows.unflatten(0, (len(map_JCMM), -1))
+        return self.of_place(self.rows(map_JCMM)).unflatten(0, (len(map_JCMM), -1))
 
-    def forward(self, y_ID: Summaries, map_JCMM: OtherMaps) -> AllScores:
-        """Score every summary against every map, in one matrix product."""
-        y_IU, map_JPU = self.embed_summary(y_ID), self.embed_map(map_JCMM)
-        scores = y_IU @ map_JPU.flatten(0, 1).to(y_IU.dtype).T
-        return scores.unflatten(1, map_JPU.shape[:2])
+    def score_all(self, y_IU: EmbeddedSummaries, map_JPU: EmbeddedMaps) -> AllScores:
+        """All pairs in one matrix product."""
+        place_RU = map_JPU.flatten(0, 1).to(y_IU.dtype)
+        return (y_IU @ place_RU.T).unflatten(1, map_JPU.shape[:2])
 
-    def paired(self, y_ID: Summaries, map_ICMM: FeatureMaps) -> PairedScores:
-        """Score summary i against map i only."""
-        y_IU, map_IPU = self.embed_summary(y_ID), self.embed_map(map_ICMM)
+    def score_paired(self, y_IU: EmbeddedSummaries, map_IPU: EmbeddedMaps) -> PairedScores:
+        """One product a pair."""
         return torch.einsum("iu,ipu->ip", y_IU, map_IPU.to(y_IU.dtype))
 
 
@@ -167,8 +181,8 @@ class GlobalDot(DotCritic):
 class ConcatScorer(nn.Module):
     """[Y, c] -> units ReLU -> units ReLU -> 1, without batch normalisation, linear output.
 
-    The first layer acts on the concatenation as the sum of two products, so that neither side is
-    computed twice when it meets many partners. It starts as one layer on both sides would.
+    The first layer acts on the concatenation as the sum of two products, one a side. It starts as
+    one layer on both sides would.
     """
 
     def __init__(self, dim_y: int, dim_c: int, units: int) -> None:
@@ -181,18 +195,11 @@ class ConcatScorer(nn.Module):
         for side in (self.of_summary.weight, self.of_summary.bias, self.of_place.weight):
             nn.init.uniform_(side, -bound, bound)
 
-    def all_pairs(self, y_ID: Summaries, c_JPC: Float[Tensor, "maps places channels"]) -> AllScores:
-        """Score every summary against every place; one summary at a time bounds the memory."""
-        place_JPU = self.of_place(c_JPC)
-        rows = [self.rest(y_U + place_JPU).squeeze(-1) for y_U in self.of_summary(y_ID)]
-        return torch.stack(rows)
-
-    def paired(
-        self, y_ID: Summaries, c_IPC: Float[Tensor, "images places channels"]
+    def forward(
+        self, y_IU: Float[Tensor, "#images units"], place_IPU: Float[Tensor, "images places units"]
     ) -> PairedScores:
-        """Score summary i against the places of map i."""
-        scores: Tensor = self.rest(self.of_summary(y_ID)[:, None] + self.of_place(c_IPC))
-        return scores.squeeze(-1)
+        """Score summary i against the places of map i, given their products."""
+        return self.rest(y_IU[:, None] + place_IPU).squeeze(-1)
 
 
 class ConcatCritic(Critic):
@@ -211,13 +218,21 @@ class ConcatCritic(Critic):
         """Lay out what is concatenated with Y, place by place."""
         raise NotImplementedError(f"{type(self).__name__} does not define rows")
 
-    def forward(self, y_ID: Summaries, map_JCMM: OtherMaps) -> AllScores:
-        """Score every summary against every map."""
-        return self.scorer.all_pairs(y_ID, self.rows(map_JCMM))
+    def embed_summary(self, y_ID: Summaries) -> EmbeddedSummaries:
+        """The first layer's part of the summary."""
+        return self.scorer.of_summary(y_ID)
 
-    def paired(self, y_ID: Summaries, map_ICMM: FeatureMaps) -> PairedScores:
-        """Score summary i against map i only."""
-        return self.scorer.paired(y_ID, self.rows(map_ICMM))
+    def embed_map(self, map_JCMM: OtherMaps) -> EmbeddedMaps:
+        """The first layer's part of every place."""
+        return self.scorer.of_place(self.rows(map_JCMM))
+
+    def score_all(self, y_IU: EmbeddedSummaries, map_JPU: EmbeddedMaps) -> AllScores:
+        """Visit every pair; one summary at a time bounds the memory."""
+        return torch.stack([self.scorer(y_U[None], map_JPU) for y_U in y_IU])
+
+    def score_paired(self, y_IU: EmbeddedSummaries, map_IPU: EmbeddedMaps) -> PairedScores:
+        """Visit each image's own pair."""
+        return self.scorer(y_IU, map_IPU)
 
 
 class LocalConcat(ConcatCritic):
@@ -269,8 +284,7 @@ class GlobalConv(ConcatCritic):
 
     def rows(self, map_JCMM: FeatureMaps) -> Float[Tensor, "maps places features"]:
         """The convolved map as one place."""
-        convolved: Tensor = self.trunk(map_JCMM)
-        return convolved.flatten(1)[:, None]
+        return self.trunk(map_JCMM).flatten(1)[:, None]
 
 
 CRITICS: dict[str, type[Critic]] = {

@@ -111,7 +111,7 @@ class DeepInfoMax(Method):
         )
         for number, (name, weight, critic) in enumerate(bounds):
             if critic is not None and weight:
-                scores = self.negatives(critic, features.y, features.map, generator)
+                scores = self.negatives(critic, features.y, features.map, generator, self.shares)
                 bound = self.bound(as_images(scores, self.terms.num_globals), number)
                 parts[f"{name}_bound"] = bound
                 loss = loss - weight * bound
@@ -125,10 +125,11 @@ class DeepInfoMax(Method):
         )
         for name, weight, head in heads:
             if head is not None and weight:
-                parts[f"{name}_loss"] = head(features.y, features.map, generator)
+                own = head(features.y, features.map, generator)
+                parts[f"{name}_loss"] = self.shares.mean(own)
                 loss = loss + weight * parts[f"{name}_loss"]
         if self.prior_critic is not None and self.terms.gamma:
-            sample = to_prior_space(features.y.float(), self.terms.prior)
+            sample = to_prior_space(self.shares.gather(features.y.float()), self.terms.prior)
             parts["prior_encoder_loss"] = encoder_loss(self.prior_critic, sample)
             loss = loss + self.terms.gamma * parts["prior_encoder_loss"]
         return loss, parts, features
@@ -160,7 +161,8 @@ class DeepInfoMax(Method):
         """The prior critic's own loss for its own step, on the batch's detached summaries."""
         if self.prior_critic is None:
             raise ValueError("this model has no prior critic; set gamma above 0 to play its game")
-        sample = to_prior_space(features.y.float(), self.terms.prior)
+        y = self.shares.gather(features.y.detach().float())
+        sample = to_prior_space(y, self.terms.prior)
         z = draw_prior(sample, self.terms.prior, generator)
         return critic_loss(self.prior_critic, z, sample, self.terms.prior_penalty)
 

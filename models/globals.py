@@ -8,8 +8,15 @@ contrast of its own: to an objective, an image with G globals is G images.
 
 from torch import Tensor
 
-from models.critics import AllScores, Critic, OtherMaps, PairedScores
-from models.types import FeatureMaps, Scores, Summaries
+from models.critics import (
+    AllScores,
+    Critic,
+    EmbeddedMaps,
+    EmbeddedSummaries,
+    OtherMaps,
+    PairedScores,
+)
+from models.types import Scores, Summaries
 
 
 class EachGlobal(Critic):
@@ -20,17 +27,24 @@ class EachGlobal(Critic):
         self.critic, self.num_globals = critic, num_globals
         self.places = critic.places
 
-    def forward(self, y_ID: Summaries, map_JCMM: OtherMaps) -> AllScores:
-        """Score every summary's globals against every map, which is embedded once."""
-        scores = self.critic(self.split(y_ID), map_JCMM)  # (I * G, J, P)
-        return scores.unflatten(0, (len(y_ID), -1)).transpose(1, 2).flatten(2)
+    def embed_summary(self, y_ID: Summaries) -> EmbeddedSummaries:
+        """Embed each global; they lie side by side again."""
+        return self.critic.embed_summary(self.split(y_ID)).unflatten(0, (len(y_ID), -1)).flatten(1)
 
-    def paired(self, y_ID: Summaries, map_ICMM: FeatureMaps) -> PairedScores:
-        """Score the globals of summary i against map i only; the map is embedded G times."""
-        repeated = map_ICMM.repeat_interleave(self.num_globals, 0)
-        return (
-            self.critic.paired(self.split(y_ID), repeated).unflatten(0, (len(y_ID), -1)).flatten(1)
-        )
+    def embed_map(self, map_JCMM: OtherMaps) -> EmbeddedMaps:
+        """Embed every place once, however many globals meet it."""
+        return self.critic.embed_map(map_JCMM)
+
+    def score_all(self, y_IU: EmbeddedSummaries, map_JPU: EmbeddedMaps) -> AllScores:
+        """Score every summary's globals against every map."""
+        scores = self.critic.score_all(self.split(y_IU), map_JPU)  # (I * G, J, P)
+        return scores.unflatten(0, (len(y_IU), -1)).transpose(1, 2).flatten(2)
+
+    def score_paired(self, y_IU: EmbeddedSummaries, map_IPU: EmbeddedMaps) -> PairedScores:
+        """Score the globals of summary i against map i only."""
+        repeated = map_IPU.repeat_interleave(self.num_globals, 0)
+        scores = self.critic.score_paired(self.split(y_IU), repeated)
+        return scores.unflatten(0, (len(y_IU), -1)).flatten(1)
 
     def split(self, y_ID: Summaries) -> Tensor:
         """One row a global, image by image."""

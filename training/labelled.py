@@ -21,6 +21,7 @@ from models.types import Pixels
 from training.config import ConfigError, TrainConfig
 from training.draws import batch_size, seeded, step_rows, steps_an_epoch
 from training.images import DataError
+from training.keys import ENCODER_KEYS
 from training.loop import LOG_EVERY_STEPS, SAVE_EVERY_S, Outcome, stop_signal
 from training.progress import Journal
 from training.runs import load_resume, save_resume, trim_log
@@ -29,11 +30,11 @@ from training.views import draw_view
 
 FEWEST_STEPS = 1_000  # of a run whose epochs nobody chose: few labels need many epochs
 EVALUATION_BATCH = 256
-# What a run with labels reads of a configuration; the rest says how to learn without them.
+# What a run with labels reads of a configuration.
 # fmt: off
 USED_SETTINGS = frozenset({
-    "encoder", "summary_dim", "colour", "resize", "views",
-    "batch_size", "epochs", "learning_rate", "schedule", "betas", "weight_decay",
+    *ENCODER_KEYS, "encoder", "colour", "resize", "views", "warmup_steps", "drop_epochs",
+    "drop_factor", "batch_size", "epochs", "learning_rate", "schedule", "betas", "weight_decay",
     "precision", "seed", "calibrate_epochs", "calibrate_learning_rate", "served_local_critic",
     "served_local_units", "served_global_critic", "served_global_units", "scale", "weights_dtype",
 })
@@ -48,8 +49,8 @@ def require_used(config: TrainConfig) -> None:
     unused = sorted(config.model_fields_set - USED_SETTINGS)
     if unused:
         raise ConfigError(
-            f"{', '.join(unused)} says how to learn without labels and does nothing here; leave it"
-            " out"
+            f"{', '.join(unused)} does nothing where labels are learned; leave it out (in use:"
+            f" {', '.join(sorted(USED_SETTINGS))})"
         )
 
 

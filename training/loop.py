@@ -18,11 +18,13 @@ from models.card import Preprocessing
 from models.method import Method
 from training.choices import Choices, epochs_in_steps
 from training.config import TrainConfig
+from training.distributed import ALONE, Ranks, check_shares
 from training.draws import batch_size, step_rows, steps_an_epoch
 from training.progress import Journal
-from training.runs import load_resume, save_resume, trim_log
+from training.runs import RESUME_FILE, load_resume, save_resume, trim_log
 from training.source import Source
 from training.step import Step
+from training.watch import Watch
 
 LOG_EVERY_STEPS = 50
 SAVE_EVERY_S = 120.0
@@ -46,29 +48,49 @@ def train(
     *,
     device: torch.device,
     choices: Choices | None = None,
+    ranks: Ranks = ALONE,
     stop_after_steps: int | None = None,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Train `model` on the images of `source`, resuming what is there.
 
     Without `choices` the run has its configured epochs and compiles nothing.
-    SIGTERM and SIGINT save and return. NotFiniteError leaves the last saved state untouched.
+    SIGTERM and SIGINT save and return, on whichever rank. NotFiniteError leaves the last saved
+    state untouched. Of many ranks, the first alone writes.
     """
     images = len(source)
+    check_shares(batch_size(config, images), ranks.world)
     total = choices.total_steps if choices else epochs_in_steps(config, images)
     compiled = choices is not None and choices.compiled
-    take = Step(config, model, preprocessing, device=device, total=total, compiled=compiled)
+    take = Step(
+        config, model, preprocessing, device=device, total=total, compiled=compiled, ranks=ranks
+    )
     modules, optimisers = {"model": model}, take.optimisers
-    done, seconds_before = load_resume(out, modules, optimisers)
-    trim_log(out, done)
+    with ranks.copy_of(out / RESUME_FILE) as file:
+        done, seconds_before = load_resume(file.parent, modules, optimisers)
+    if ranks.writes:
+        trim_log(out, done)
     began = saved = time.monotonic()
 
     def save(step: int) -> None:
-        save_resume(out, step, seconds_before + time.monotonic() - began, modules, optimisers)
+        if ranks.writes:
+            save_resume(out, step, seconds_before + time.monotonic() - began, modules, optimisers)
 
     last = max(done, min(total, stop_after_steps or total))
-    rows = (step_rows(config, images, number) for number in range(done, last))
-    journal = Journal(out, total, steps_an_epoch(config, images), batch_size(config, images))
-    with journal, stop_signal() as stop, closing(source.batches(rows)) as batches:
+    share = {"rank": ranks.rank, "world": ranks.world}
+    rows = (step_rows(config, images, number, **share) for number in range(done, last))
+    journal = Journal(
+        out if ranks.writes else None,
+        total,
+        steps_an_epoch(config, images),
+        batch_size(config, images),
+    )
+    with (
+        ranks.sharing(model),
+        journal,
+        stop_signal() as stop,
+        closing(source.batches(rows)) as batches,
+    ):
         step = done
         for pixels in batches:
             numbers = take(step, pixels)
@@ -76,10 +98,12 @@ def train(
             journal.add(step, numbers)
             if step % LOG_EVERY_STEPS == 0 or step == total:
                 journal.write()
+                if watch is not None:
+                    watch.look(step)
                 if time.monotonic() - saved > SAVE_EVERY_S:
                     save(step)
                     saved = time.monotonic()
-            if stop.is_set:
+            if ranks.any(stop.is_set):
                 break
         journal.write()
         save(step)

@@ -12,6 +12,7 @@ from training.choices import Measured, is_short, unmeasured
 from training.config import ConfigError, TrainConfig, read_config
 from training.datasets import NAMED_SETS
 from training.devices import DEVICES, choose_device
+from training.distributed import ALONE, Ranks
 from training.files import Folder, open_files
 from training.images import DataError
 from training.planning import Plan, make_plan, measure_set
@@ -60,8 +61,11 @@ def plan_run(
     files: Folder | Shards | None,
     device: torch.device,
     measured: Measured | None = None,
+    ranks: Ranks = ALONE,
 ) -> Plan:
     """Plan and say it. `measured` is what a run that goes on knows already."""
+    if config.precision == "bf16" and device.type == "cpu" and without_bf16():
+        print("This CPU computes bf16 in software: precision=fp32 is several times as fast here.")
     preprocessing = build_preprocessing(config)
     size = measure_set(args.data, files, preprocessing)
     if measured is None and is_short(config, size.to_train):
@@ -75,11 +79,17 @@ def plan_run(
         device=device,
         stream=args.stream or None,
         measured=measured,
-        tell=print,
+        tell=ranks.tell,
+        ranks=ranks,
     )
     for sentence in plan.sentences():
-        print(sentence, flush=True)
+        ranks.tell(sentence)
     return plan
+
+
+def without_bf16() -> bool:
+    """Whether the CPU is too old for bf16; a newer one may lack it, too."""
+    return torch.backends.cpu.get_cpu_capability() in {"DEFAULT", "AVX2"}
 
 
 def open_data(data: str) -> Folder | Shards | None:

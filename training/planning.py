@@ -18,6 +18,7 @@ from training.choices import Measured, measure
 from training.config import TrainConfig
 from training.data import nothing_usable
 from training.datasets import SIZES
+from training.distributed import ALONE, Ranks
 from training.draws import batch_size, steps_an_epoch
 from training.files import Folder
 from training.folder import choose_part
@@ -128,6 +129,7 @@ def make_plan(
     stream: bool | None,
     measured: Measured | None,
     tell: Tell,
+    ranks: Ranks = ALONE,
 ) -> Plan:
     """Count, and measure on a copy of the model, unless `measured` is known already.
 
@@ -136,11 +138,20 @@ def make_plan(
     The model stays as it is and so do torch's threads.
     """
     free, process = free_bytes(device), resident_bytes()
+    if device.type == "cpu":
+        free //= ranks.beside  # the others here want as much
     if measured is None:
         before = taken_bytes(device)
         source = noise(config, preprocessing, size.to_train, device)
         measured = measure(
-            config, model, source, preprocessing, images=size.to_train, device=device, tell=tell
+            config,
+            model,
+            source,
+            preprocessing,
+            images=size.to_train,
+            device=device,
+            tell=tell,
+            ranks=ranks,
         )
         network = max(0, taken_bytes(device) - before) + SAVE_COPIES * weight_bytes(model)
     else:

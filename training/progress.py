@@ -22,9 +22,12 @@ PLAIN_LINE_EVERY_S = 15.0
 
 
 class Journal:
-    """Collects a step's numbers without waiting for the device; writes them when asked."""
+    """Collects a step's numbers without waiting for the device; writes them when asked.
 
-    def __init__(self, out: Path, total: int, steps_an_epoch: int, batch_size: int) -> None:
+    Without a folder (`out` None) nothing is written or shown, but bad numbers are still refused.
+    """
+
+    def __init__(self, out: Path | None, total: int, steps_an_epoch: int, batch_size: int) -> None:
         self.out, self.total = out, total
         self.steps_an_epoch, self.batch_size = steps_an_epoch, batch_size
         self.pending: list[tuple[int, dict[str, Tensor]]] = []
@@ -35,9 +38,11 @@ class Journal:
 
     def __enter__(self) -> "Journal":
         """Open the logs and, on a terminal, the bar."""
+        self.window_began = time.monotonic()
+        if self.out is None:
+            return self
         self.log = (self.out / LOG_FILE).open("a", encoding="utf-8")
         self.tensorboard = tensorboard_writer(self.out / "tensorboard")
-        self.window_began = time.monotonic()
         if self.console.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
@@ -57,6 +62,8 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         """Close the bar and the logs."""
+        if self.out is None:
+            return
         if self.bar is not None:
             self.bar.stop()
         with suppress(OSError) if kind else nullcontext():  # a full disk was told of already
@@ -90,6 +97,8 @@ class Journal:
         self.window_began = now
         steps = [step for step, _ in self.pending]
         self.pending.clear()
+        if self.out is None:
+            return
         with told_what_to_do(self.out):
             self.record(names, steps, values, rate)
         columns = zip(*values, strict=True)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from models.method import Method
 from models.preprocess import normalise
 from models.types import Images, Pixels
 from training.config import TrainConfig
+from training.distributed import ALONE, Ranks
 from training.draws import seeded
 from training.views import draw_views
 
@@ -28,15 +29,17 @@ class Step:
         device: torch.device,
         total: int,
         compiled: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.config, self.preprocessing = config, preprocessing
-        self.device, self.total = device, total
+        self.device, self.total, self.ranks = device, total, ranks
         self.model = model.to(device).to(memory_format=torch.channels_last).train()
         self.bounds = adam(model.bound_parameters(), config)
         critic = model.prior_critic
         self.prior = None if critic is None else adam(list(critic.parameters()), config)
         self.autocast = precision(config, device) == "bf16"
-        self.forward = torch.compile(self.model) if compiled else self.model
+        learner: Any = torch.compile(model) if compiled else model
+        self.forward = ranks.parallel(learner)
 
     @property
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
@@ -50,7 +53,7 @@ class Step:
 
     def see(self, number: int, pixels: Pixels) -> list[Images]:
         """The views of that step, one batch of normalised images each."""
-        drawn = seeded(self.config.seed, "views", number, self.device)
+        drawn = self.ranks.draws(seeded(self.config.seed, "views", number, self.device))
         views = draw_views(self.config.views, self.model.num_views, pixels, drawn)
         return [normalise(view, self.preprocessing) for view in views]
 
@@ -60,7 +63,7 @@ class Step:
         for group in self.bounds.param_groups:
             group["lr"] = learning_rate(config, number, self.total)
 
-        negatives = seeded(config.seed, "negatives", number)
+        negatives = self.ranks.draws(seeded(config.seed, "negatives", number))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             loss, parts, features = self.forward(*images, generator=negatives)
         self.bounds.zero_grad(set_to_none=True)
@@ -71,6 +74,7 @@ class Step:
             prior_loss = model.prior_loss(features, seeded(config.seed, "prior", number))
             self.prior.zero_grad(set_to_none=True)
             prior_loss.backward()
+            self.ranks.average_gradients(self.prior)
             self.prior.step()
             parts["prior_critic_loss"] = prior_loss
         return {name: value.detach() for name, value in {"loss": loss, **parts}.items()}

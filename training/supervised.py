@@ -34,8 +34,8 @@ from training.labelled import (
     with_epochs,
 )
 from training.loop import Outcome
-from training.progress import NotFiniteError, duration
-from training.runs import CHECKPOINT_FOLDER, RunError, lock_run, open_run
+from training.progress import duration
+from training.runs import CHECKPOINT_FOLDER, NotFiniteError, RunError, lock_run, open_run
 
 ACCURACY_FILE = "accuracy.json"
 CLASSIFIER_FILE = "classifier.safetensors"

@@ -4,6 +4,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -18,6 +19,7 @@ from models.card import (
     DataCard,
     Preprocessing,
     TrainingCard,
+    VerdictCard,
 )
 from models.checkpoint import CheckpointError, save_checkpoint
 from models.critics import Critic
@@ -32,14 +34,19 @@ from training.building import (
     served_critics,
 )
 from training.calibrate import Fitted, Role, calibration_of, fit_critics
-from training.choices import keep_choices, read_choices, unmeasured
+from training.choices import CHOICES_FILE, keep_choices, read_choices, unmeasured
 from training.config import ConfigError, TrainConfig, read_config
 from training.data import Split, load_images
 from training.datasets import DEFAULT_ROOT, NAMED_SETS
 from training.devices import DEVICES, choose_device
+from training.diagnosis import FAILURES, Finding
 from training.display import Display
+from training.distributed import ALONE, Ranks, check_shares, joined
+from training.draws import batch_size
+from training.evaluation.imagenet import load_backbone
 from training.files import Folder
 from training.images import DataError, ImageSet
+from training.launch import add_launch_arguments, device_name, launch, to_be_launched
 from training.loop import Outcome, train
 from training.plan import DATA_HELP, add_stream, open_data, plan_run
 from training.planning import require_fit
@@ -55,6 +62,8 @@ from training.runs import (
 from training.shards import Shards
 from training.source import Resident, Streamed
 from training.step import precision
+from training.verdict import judge, store
+from training.watch import Held, Watch
 
 FEWEST_IMAGES = 8
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "safetensors")
@@ -68,7 +77,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="where named sets lie")
     parser.add_argument("--download", action="store_true", help="fetch a named set if missing")
     parser.add_argument("--device", choices=DEVICES, default="auto")
+    add_launch_arguments(parser)
     add_stream(parser)
+    parser.add_argument(
+        "--imagenet",
+        type=Path,
+        metavar="FILE",
+        help="weights of a torchvision ResNet, to compare with in the verdict; never downloaded",
+    )
     parser.add_argument("--name", help="the checkpoint's name (default: the name of --out)")
     parser.add_argument(
         "settings", nargs="*", metavar="key=value", help="settings over the recipe: epochs=30"
@@ -78,42 +94,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when finished or stopped by a signal with its state saved, 2 where it cannot go on."""
     try:
-        return train_run(args)
+        if to_be_launched(args):
+            return launch(args, read_config(args.recipe, args.settings))
+        with joined(choose_device(device_name(args))) as (ranks, device):
+            return train_run(args, ranks, device)
     except (ConfigError, DataError, RunError, NotFiniteError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def train_run(args: argparse.Namespace) -> int:
-    """Plan, load, train, fit the served critics, write the checkpoint."""
+def train_run(args: argparse.Namespace, ranks: Ranks, device: torch.device) -> int:
+    """Plan, load, train, fit the served critics, write the checkpoint; one rank of many writes."""
     config = read_config(args.recipe, args.settings)
-    device = choose_device(args.device)
     preprocessing = build_preprocessing(config)
+    rival = load_backbone(args.imagenet) if args.imagenet else None
     torch.manual_seed(config.seed)
     model = build_model(config)
-    load = Loader(args, preprocessing, open_data(args.data))
-    choices = read_choices(args.out)
+    load = Loader(args, preprocessing, open_data(args.data), ranks)
+    with ranks.copy_of(args.out / CHOICES_FILE) as file:
+        choices = read_choices(file.parent)
     images = None if load.files else load("train", stream=False)  # a named set is quickly there
     known = unmeasured(config) if choices else None
-    plan = plan_run(args, config, model, load.files, device, known)
+    plan = plan_run(args, config, model, load.files, device, known, ranks)
     if images is None:
         require_fit(plan)
         images = load("train", stream=plan.streamed)
     require_enough(images)
+    check_shares(batch_size(config, len(images)), ranks.world)
+    ranks.require_same("images", images.fingerprint)
     data = DataCard(
         name=images.name,
         fingerprint=images.fingerprint,
         images=len(images),
         skipped=images.skipped,
     )
-    open_run(args.out, config, data.model_dump())
-    with lock_run(args.out):
-        choices = choices or keep_choices(args.out, config, plan.measured, len(images))
+    if ranks.writes:
+        open_run(args.out, config, data.model_dump())
+    with lock_run(args.out) if ranks.writes else nullcontext():
+        choices = choices or keep_choices(args.out, config, plan.measured, len(images), ranks)
         if device.type == "cpu":
             torch.set_num_threads(choices.threads)
-        print(describe(config, model, images, device, choices.total_steps), flush=True)
+        ranks.tell(describe(config, model, images, device, choices.total_steps))
         if not images.streamed:
             images = replace(images, pixels=images.pixels.to(device))
+        held = held_out(replace(load, ranks=ALONE), images) if ranks.writes else None
+        watch = Watch(args.out, config, model, held, preprocessing) if held else None
         outcome = train(
             config,
             model,
@@ -122,41 +147,72 @@ def train_run(args: argparse.Namespace) -> int:
             args.out,
             device=device,
             choices=choices,
+            ranks=ranks,
+            watch=watch,
         )
         if not outcome.finished:
-            print(f"Stopped after step {outcome.steps}; the same command goes on from there.")
+            ranks.tell(f"Stopped after step {outcome.steps}; the same command goes on from there.")
+        if not outcome.finished or held is None or watch is None:
             return 0
-        fitted = fit_served(config, model, images, preprocessing, load)
-        card = describe_run(args, config, data, preprocessing, outcome, fitted, str(device))
-        critics: dict[str, Critic] = {role: each.critic.cpu() for role, each in fitted.items()}
-        folder = args.out / CHECKPOINT_FOLDER
-        save_checkpoint(folder, card, model.encoder.cpu(), critics, draw_golden(preprocessing))
-    print(f"Trained in {duration(outcome.seconds)}. The checkpoint is {folder}.")
-    where = f"--data {args.data}" + (f" --root {args.root}" if args.data in NAMED_SETS else "")
-    print(f"Did it work?  python -m training evaluate --checkpoint {folder} {where}")
-    print(f"Serve it:     python -m service serve --checkpoint {folder}")
+        findings = watch.conclude(outcome.steps)
+        fitted = fit_served(config, model, images, held, preprocessing)
+        card = describe_run(args, config, data, preprocessing, outcome, fitted, str(device), ranks)
+        verdict = judge(model.encoder, card, images.pixels, held, findings, rival)
+        save_trained(args.out, card, verdict, model, fitted)
+    for sentence in closing_words(args, images, outcome, verdict, findings):
+        print(sentence)
     return 0
+
+
+def save_trained(
+    out: Path, card: Card, verdict: VerdictCard, model: Method, fitted: dict[Role, Fitted]
+) -> None:
+    """Write the checkpoint with its verdict, and the verdict beside it."""
+    store(out, verdict)
+    card = card.model_copy(update={"verdict": verdict})
+    critics: dict[str, Critic] = {role: each.critic.cpu() for role, each in fitted.items()}
+    golden = draw_golden(card.preprocessing)
+    save_checkpoint(out / CHECKPOINT_FOLDER, card, model.encoder.cpu(), critics, golden)
+
+
+def closing_words(
+    args: argparse.Namespace,
+    images: ImageSet,
+    outcome: Outcome,
+    verdict: VerdictCard,
+    findings: list[Finding],
+) -> list[str]:
+    """What was made, whether it is any good, and what to do with it."""
+    folder = args.out / CHECKPOINT_FOLDER
+    where = f"--data {args.data}" + (f" --root {args.root}" if args.data in NAMED_SETS else "")
+    evaluate = f"With labels:  python -m training evaluate --checkpoint {folder} {where}"
+    return [
+        f"Trained in {duration(outcome.seconds)}. The checkpoint is {folder}.",
+        verdict.sentence,
+        *(finding.sentence for finding in findings if finding.kind not in FAILURES),
+        *([evaluate] if images.labels is not None else []),
+        f"In pictures:  python -m training report {args.out} {where}",
+        f"Serve it:     python -m service serve --checkpoint {folder}",
+    ]
 
 
 def fit_served(
     config: TrainConfig,
     model: Method,
     images: ImageSet,
+    held: Held,
     preprocessing: Preprocessing,
-    load: "Loader",
 ) -> dict[Role, Fitted]:
     """Fit the served critics on the frozen encoder; measure them on images they have not seen."""
     torch.manual_seed(config.seed)
     critics = served_critics(config, model.encoder)
     frozen = prepare(model.encoder)
     fit_critics(config, frozen, critics, images.pixels, preprocessing, print)
-    held_out, which = held_out_images(
-        lambda: load("test", stream=images.streamed, quiet=True),  # its files were named before
-        images,
-    )
     fitted = {}
     for role, critic in critics.items():
-        calibration = calibration_of(critic, frozen, held_out, preprocessing, which, config.seed)
+        calibration = calibration_of(
+            critic, frozen, held.pixels, preprocessing, held.which, config.seed
+        )
         print(
             f"served {role} critic: calibration error {calibration.ece:.3f}, AUC"
             f" {calibration.auc:.4f} on {calibration.description}"
@@ -165,10 +221,19 @@ def fit_served(
     return fitted
 
 
+def held_out(load: "Loader", images: ImageSet) -> Held:
+    """Images for watching the run, judging it and measuring its critics."""
+    pixels, which = held_out_images(
+        lambda: load("test", stream=images.streamed, quiet=True),  # its files were named before
+        images,
+    )
+    return Held(pixels, which, held_out=pixels is not images.pixels)
+
+
 def held_out_images(
     load_test: Callable[[], ImageSet], images: ImageSet
 ) -> tuple[torch.Tensor, str]:
-    """Pixels for measuring the critics, and in words which they are."""
+    """Pixels that are not trained on, and in words which they are."""
     try:
         test = load_test()
     except DataError:
@@ -185,10 +250,12 @@ class Loader:
     args: argparse.Namespace
     preprocessing: Preprocessing
     files: Folder | Shards | None
+    ranks: Ranks = ALONE
 
     def __call__(self, split: Split, *, stream: bool, quiet: bool = False) -> ImageSet:
-        """One split; streamed ones are decoded into the run's folder."""
-        with Display() as progress:
+        """One split; streamed ones are decoded into the run's folder, once a machine."""
+        quiet = quiet or not self.ranks.writes
+        with self.ranks.one_first(), Display() as progress:
             return load_images(
                 self.args.data,
                 preprocessing=self.preprocessing,
@@ -198,7 +265,7 @@ class Loader:
                 files=self.files,
                 store=self.args.out / STREAM_FOLDER,
                 stream=stream,
-                progress=progress,
+                progress=progress if self.ranks.writes else None,
                 tell=(lambda sentence: None) if quiet else print,  # noqa: ARG005
             )
 
@@ -211,6 +278,7 @@ def describe_run(
     outcome: Outcome,
     fitted: dict[Role, Fitted],
     device: str,
+    ranks: Ranks = ALONE,
 ) -> Card:
     """The card of the finished run; save_checkpoint adds the hashes."""
     batch_size = min(config.batch_size, data.images)
@@ -236,7 +304,7 @@ def describe_run(
             images_seen=outcome.steps * batch_size,
             epochs=outcome.steps * batch_size / data.images,
             seconds=round(outcome.seconds, 1),
-            device=device,
+            device=device if ranks.world == 1 else f"{ranks.world} x {device}",
             precision=precision(config, torch.device(device)),
             versions={name: metadata.version(name) for name in PACKAGES},
             git_commit=git_commit(),

@@ -15,6 +15,7 @@ import torch
 from models.card import Preprocessing
 from models.method import Method
 from training.config import TrainConfig
+from training.distributed import ALONE, Ranks
 from training.draws import step_rows
 from training.source import Source
 from training.step import Step
@@ -37,13 +38,21 @@ class Trial:
         *,
         device: torch.device,
         compiled: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.device = device
-        copied = copy.deepcopy(model)
+        self.device, self.ranks = device, ranks
+        self.model = copy.deepcopy(model)
         self.take = Step(
-            config, copied, preprocessing, device=device, total=NEVER, compiled=compiled
+            config,
+            self.model,
+            preprocessing,
+            device=device,
+            total=NEVER,
+            compiled=compiled,
+            ranks=ranks,
         )
-        rows = (step_rows(config, len(source), number) for number in itertools.count())
+        share = {"rank": ranks.rank, "world": ranks.world}
+        rows = (step_rows(config, len(source), number, **share) for number in itertools.count())
         self.batches = source.batches(rows)
         self.taken = 0
 
@@ -67,7 +76,7 @@ class Trial:
     def close(self) -> None:
         """End what works for the source, and give the memory back."""
         self.batches.close()
-        del self.take
+        del self.take, self.model
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -76,9 +85,10 @@ class Trial:
         self.taken += 1
 
     def _clock(self) -> float:
+        """Seconds, the same on every rank: all must come to the same decisions."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        return time.perf_counter()
+        return self.ranks.agree(time.perf_counter())
 
 
 @contextmanager
@@ -90,11 +100,15 @@ def trial(
     *,
     device: torch.device,
     compiled: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Trial]:
     """A trial that is thrown away at the end."""
-    timed = Trial(config, model, source, preprocessing, device=device, compiled=compiled)
+    timed = Trial(
+        config, model, source, preprocessing, device=device, compiled=compiled, ranks=ranks
+    )
     try:
-        yield timed
+        with ranks.sharing(timed.model):
+            yield timed
     finally:
         timed.close()
 
@@ -104,7 +118,7 @@ def fastest_threads(timed: Trial) -> int:
 
     OMP_NUM_THREADS is an answer, not a limit: where it is set, nothing is tried.
     """
-    most = torch.get_num_threads()
+    most = int(timed.ranks.agree(torch.get_num_threads()))
     if "OMP_NUM_THREADS" in os.environ:
         return most
     step_s: dict[int, float] = {}

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Generator, Tensor
 
 from models.registry import look_up
+from models.shares import integers, uniform
 from models.types import Pixels
 from training.cropping import resized_crop
 
@@ -121,22 +122,19 @@ SHARED: dict[str, tuple[View, View]] = {"amdim": (flip, amdim_own)}
 
 def _chance(count: int, probability: float, generator: Generator, device: torch.device) -> Tensor:
     """(N,) bool, each true with the given probability."""
-    draws = torch.rand(count, generator=generator, device=generator.device)
-    return (draws < probability).to(device)
+    return (uniform(count, generator) < probability).to(device)
 
 
 def _between(count: int, low: float, high: float, colours: Tensor, gen: Generator) -> Tensor:
     """(N, 1, 1) uniform in [low, high), on the device of the colours."""
-    draws = torch.rand(count, generator=gen, device=gen.device).to(colours.device)
+    draws = uniform(count, gen).to(colours.device)
     return (low + (high - low) * draws)[:, None, None]
 
 
 def _shifted(count: int, length: int, generator: Generator, device: torch.device) -> Tensor:
     """(N, length) source index of each row or column after a random shift, borders reflected."""
     reach = min(CROP_SHIFT, length - 1)
-    drawn = torch.randint(
-        -reach, reach + 1, (count, 1), generator=generator, device=generator.device
-    )
+    drawn = integers(count, -reach, reach + 1, generator)[:, None]
     index = (torch.arange(length, device=device) + drawn.to(device)).abs()
     return (length - 1) - ((length - 1) - index).abs()
 

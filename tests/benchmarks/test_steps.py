@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.rivals.loader import batches
-from benchmarks.steps import CPU, bare_step, resident_batches
+from benchmarks.steps import CPU, bare_step, source_batches
 from training.building import build_model, build_preprocessing
 from training.config import make_config
 from training.loop import train
@@ -25,7 +25,7 @@ def test_bare_steps_on_the_loops_batches_give_the_loops_weights(tmp_path: Path) 
     train(config, looped, source, preprocessing, tmp_path, device=CPU, stop_after_steps=3)
 
     bare = bare_step(config)
-    for number, images in enumerate(islice(resident_batches(config, pixels, preprocessing), 3)):
+    for number, images in enumerate(islice(source_batches(config, source, preprocessing), 3)):
         bare.learn(number, [images])
 
     for name, weights in looped.state_dict().items():

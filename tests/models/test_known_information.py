@@ -39,11 +39,17 @@ class DensityRatio(Critic):
         rho, rest = self.rho, 1 - self.rho**2
         return (rho * x * y - rho**2 * (x**2 + y**2) / 2) / rest - math.log(rest) / 2
 
-    def forward(self, y_ID, map_JCMM):
-        return self.score(y_ID, map_JCMM.flatten().expand(len(y_ID), -1))[:, :, None]
+    def embed_summary(self, y_ID):
+        return y_ID
 
-    def paired(self, y_ID, map_ICMM):
-        return self.score(y_ID, map_ICMM.flatten(1))
+    def embed_map(self, map_JCMM):
+        return map_JCMM.flatten(1)[:, None]
+
+    def score_all(self, y_IU, map_JPU):
+        return self.score(y_IU, map_JPU.flatten().expand(len(y_IU), -1))[:, :, None]
+
+    def score_paired(self, y_IU, map_IPU):
+        return self.score(y_IU, map_IPU[:, 0])
 
 
 class EluCritic(Critic):
@@ -57,13 +63,19 @@ class EluCritic(Critic):
             nn.Linear(2, 100), nn.ELU(), nn.Linear(100, 100), nn.ELU(), nn.Linear(100, 1)
         )
 
-    def forward(self, y_ID, map_JCMM):
-        shape = (len(y_ID), len(map_JCMM))
-        pairs = (y_ID.expand(shape), map_JCMM.flatten().expand(shape))
+    def embed_summary(self, y_ID):
+        return y_ID
+
+    def embed_map(self, map_JCMM):
+        return map_JCMM.flatten(1)[:, None]
+
+    def score_all(self, y_IU, map_JPU):
+        shape = (len(y_IU), len(map_JPU))
+        pairs = (y_IU.expand(shape), map_JPU.flatten().expand(shape))
         return self.layers(torch.stack(pairs, -1))
 
-    def paired(self, y_ID, map_ICMM):
-        return self.layers(torch.cat((y_ID, map_ICMM.flatten(1)), 1))
+    def score_paired(self, y_IU, map_IPU):
+        return self.layers(torch.cat((y_IU, map_IPU[:, 0]), 1))
 
 
 def learn(objective, negatives, rho, steps, batch):

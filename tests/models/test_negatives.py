@@ -17,19 +17,27 @@ class Witness(Critic):
         super().__init__()
         self.places = places
 
-    def forward(self, y_ID, map_JCMM):
-        return 100 * y_ID[:, :1, None] + self.seen(map_JCMM)
+    def embed_summary(self, y_ID):
+        units = CHANNELS if self.places == (SIDE, SIDE) else CHANNELS * SIDE * SIDE
+        return 100 * y_ID[:, :1].expand(-1, units)
 
-    def paired(self, y_ID, map_ICMM):
-        return 100 * y_ID[:, :1] + self.seen(map_ICMM)
-
-    def seen(self, maps):
-        assert torch.equal(maps[:, 0], maps[:, 1] - 0.5), "channels of a place were separated"
-        places = maps[:, 0].flatten(1)
+    def embed_map(self, map_JCMM):
+        places = map_JCMM.flatten(2).transpose(1, 2)
         if self.places == (1, 1):
-            assert (places == places[:, :1]).all(), "places of a map were separated"
-            return places[:, :1]
+            return places.flatten(1)[:, None]
         return places
+
+    def score_all(self, y_IU, map_JPU):
+        return y_IU[:, :1, None] + self.seen(map_JPU)
+
+    def score_paired(self, y_IU, map_IPU):
+        return y_IU[:, :1] + self.seen(map_IPU)
+
+    def seen(self, map_JPU):
+        number_JP = map_JPU[..., 0]
+        apart = map_JPU.reshape(*number_JP.shape, -1, CHANNELS) - number_JP[..., None, None]
+        assert (apart == torch.tensor([0, 0.5])).all(), "channels or places of a map were separated"
+        return number_JP
 
 
 def numbered(images=IMAGES):

@@ -11,15 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.card import Preprocessing
-from models.checkpoint import load_checkpoint
+from models.card import Card, Component, Preprocessing
+from models.checkpoint import load_checkpoint, read_card
 from models.classifier import ClassifiedSummary
 from models.encoders import build_encoder
 from models.inference import encode
 from tests.training.picture_folder import two_classes
 from training.__main__ import main
+from training.building import build_encoder_on_meta
 from training.config import ConfigError, TrainConfig, make_config
 from training.data import load_images
+from training.finetune import finetune_config
 from training.images import DataError
 from training.labelled import (
     FEWEST_STEPS,
@@ -88,7 +90,7 @@ def test_few_labels_get_many_epochs_unless_they_are_given() -> None:
 @pytest.mark.parametrize("key", ["objective", "occlusion", "num_globals", "local_units"])
 def test_a_setting_that_does_nothing_here_is_refused(key: str) -> None:
     given = make_config({key: getattr(TrainConfig(), key)})
-    with pytest.raises(ConfigError, match=f"{key} says how to learn without labels"):
+    with pytest.raises(ConfigError, match=f"{key} does nothing where labels are learned"):
         require_used(given)
 
 
@@ -182,6 +184,31 @@ def test_finetune_beats_chance_and_says_what_the_labels_are_worth_without_it(
     assert json.loads((out / "accuracy.json").read_text())["test_accuracy"] == told["test_accuracy"]
 
 
+@pytest.mark.parametrize(
+    ("encoder", "sizes"),
+    [
+        ("amdim32", {"channels": 8, "rkhs": 16, "depth": 2, "use_bn": False, "norm": "none"}),
+        ("basic32x32", {"summary_dim": 12}),
+    ],
+)
+def test_finetune_takes_every_size_of_the_network_from_the_card(
+    encoder: str, sizes: dict[str, int | str]
+) -> None:
+    checkpoint = a_card(encoder, sizes)
+    config = finetune_config(checkpoint, ["epochs=3"])
+    assert (config.encoder, config.epochs, config.views) == (encoder, 3, "flip_crop")
+    built = build_encoder_on_meta(config)
+    assert {key: built.arguments[key] for key in sizes} == sizes
+    with pytest.raises(ConfigError, match="summary_dim is decided by the checkpoint"):
+        finetune_config(checkpoint, ["summary_dim=8"])
+
+
+def a_card(encoder: str, sizes: dict[str, int | str]) -> Card:
+    """Take the shipped checkpoint's card, with another encoder on it."""
+    shipped = read_card(Path(__file__).parents[2] / "checkpoints" / "dim-cifar10")
+    return shipped.model_copy(update={"encoder": Component(name=encoder, arguments={**sizes})})
+
+
 def test_sigterm_saves_and_exits_0(supervised_run: tuple[Path, Path], tmp_path: Path) -> None:
     images, start = supervised_run
     out = tmp_path / "run"
@@ -208,7 +235,7 @@ def test_sigterm_saves_and_exits_0(supervised_run: tuple[Path, Path], tmp_path: 
     ("more", "message"),
     [
         (["encoder=basic28x28"], "encoder is decided by the checkpoint"),
-        (["objective=jsd"], "objective says how to learn without labels"),
+        (["objective=jsd"], "objective does nothing where labels are learned"),
         (["--labels-per-class", "1000"], "fewer than --labels-per-class 1000"),
     ],
 )
