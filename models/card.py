@@ -204,6 +204,32 @@ class EvaluationCard(_Value):
     measures: list[EvaluationMeasure] = []
 
 
+class RetrievalRow(_Value):
+    """How often a changed view finds its own image; `recall` is recall@1, 0 to 1.
+
+    encoder         "trained", "random", "pixels_pca" or "imagenet"
+    representation  "conv", "fc", "y" or "pixels"
+    """
+
+    encoder: str
+    representation: str
+    recall: Fraction
+    note: str = ""
+
+
+class VerdictCard(_Value):
+    """Whether training paid off, judged without labels; `answer` in one word, `sentence` in words.
+
+    findings  what the last look at the encoder's health found wrong (training/diagnosis.py)
+    """
+
+    answer: Literal["yes", "in part", "no", "failed"]
+    sentence: str
+    findings: list[str]
+    protocol: str
+    rows: list[RetrievalRow]
+
+
 class Card(_Value):
     """Everything a checkpoint says of itself; `files` maps a file's name to its sha256.
 
@@ -226,6 +252,7 @@ class Card(_Value):
     training: TrainingCard
     origin: str | None = None
     evaluation: EvaluationCard | None = None
+    verdict: VerdictCard | None = None
     weights_dtype: Literal["float32", "float16"] = "float32"
     files: dict[str, Sha256] = {}
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from training import check, embed, finetune, plan, supervised, train
 from training.evaluation import command as evaluate
 from training.interchange import export_command, import_command
+from training.report import command as report
 
 COMMANDS = {
     "train": (train, "train an encoder on a folder of images"),
@@ -14,6 +15,7 @@ COMMANDS = {
     "finetune": (finetune, "train a checkpoint on by a few labels"),
     "plan": (plan, "say what training would take, in memory and time"),
     "evaluate": (evaluate, "probe a checkpoint beside its baselines"),
+    "report": (report, "write one HTML page on a run"),
     "embed": (embed, "write the embeddings of images to a file"),
     "check": (check, "name every file that cannot be used, and why"),
     "import": (import_command, "make a checkpoint of another project's"),

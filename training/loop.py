@@ -24,6 +24,7 @@ from training.progress import Journal
 from training.runs import RESUME_FILE, load_resume, save_resume, trim_log
 from training.source import Source
 from training.step import Step
+from training.watch import Watch
 
 LOG_EVERY_STEPS = 50
 SAVE_EVERY_S = 120.0
@@ -49,6 +50,7 @@ def train(
     choices: Choices | None = None,
     ranks: Ranks = ALONE,
     stop_after_steps: int | None = None,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Train `model` on the images of `source`, resuming what is there.
 
@@ -96,6 +98,8 @@ def train(
             journal.add(step, numbers)
             if step % LOG_EVERY_STEPS == 0 or step == total:
                 journal.write()
+                if watch is not None:
+                    watch.look(step)
                 if time.monotonic() - saved > SAVE_EVERY_S:
                     save(step)
                     saved = time.monotonic()

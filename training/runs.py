@@ -3,9 +3,11 @@
 run.json            the configuration and the data it was started with
 choices.json        what it measured at its start and keeps (training/choices.py)
 log.jsonl           a line of statistics a step
+health.jsonl        a line a look at the encoder's health (training/watch.py)
 tensorboard/        the same for TensorBoard, every few steps
 resume.safetensors  weights, optimiser and step: all that the next step depends on
 stream/             decoded images, where they do not fit into memory (training/pixel_files.py)
+verdict.json        whether training paid off (training/verdict.py), written at the end
 checkpoint/         what is served (models/checkpoint.py), written at the end
 
 Randomness is a function of (seed, step), so the step stands for the state of every generator.
@@ -13,6 +15,7 @@ Randomness is a function of (seed, step), so the step stands for the state of ev
 
 import fcntl
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +32,8 @@ from training.config import TrainConfig, make_config
 RESUME_FILE = "resume.safetensors"
 RUN_FILE = "run.json"
 LOG_FILE = "log.jsonl"
+HEALTH_FILE = "health.jsonl"
+VERDICT_FILE = "verdict.json"
 CHECKPOINT_FOLDER = "checkpoint"
 STREAM_FOLDER = "stream"
 WHAT_TO_TRY = (
@@ -182,14 +187,16 @@ def below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 
 def trim_log(folder: Path, step: int) -> None:
     """Drop log lines after `step` (and a torn last line): the steps ahead will be logged again."""
-    file = folder / LOG_FILE
-    if not file.exists():
-        return
-    kept = []
-    for line in file.read_bytes().splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except (ValueError, KeyError, TypeError):
+    for file in (folder / LOG_FILE, folder / HEALTH_FILE):
+        if not file.exists():
             continue
-    write_file(file, b"".join(line + b"\n" for line in kept))
+        kept = [line for line in file.read_bytes().splitlines() if step_of(line) <= step]
+        write_file(file, b"".join(line + b"\n" for line in kept))
+
+
+def step_of(line: bytes) -> float:
+    """The step of a log line; infinite for a torn one."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf

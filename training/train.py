@@ -19,6 +19,7 @@ from models.card import (
     DataCard,
     Preprocessing,
     TrainingCard,
+    VerdictCard,
 )
 from models.checkpoint import CheckpointError, save_checkpoint
 from models.critics import Critic
@@ -38,9 +39,11 @@ from training.config import ConfigError, TrainConfig, read_config
 from training.data import Split, load_images
 from training.datasets import DEFAULT_ROOT, NAMED_SETS
 from training.devices import DEVICES, choose_device
+from training.diagnosis import FAILURES, Finding
 from training.display import Display
 from training.distributed import ALONE, Ranks, check_shares, joined
 from training.draws import batch_size
+from training.evaluation.imagenet import load_backbone
 from training.files import Folder
 from training.images import DataError, ImageSet
 from training.launch import add_launch_arguments, device_name, launch, to_be_launched
@@ -59,6 +62,8 @@ from training.runs import (
 from training.shards import Shards
 from training.source import Resident, Streamed
 from training.step import precision
+from training.verdict import judge, store
+from training.watch import Held, Watch
 
 FEWEST_IMAGES = 8
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "safetensors")
@@ -74,6 +79,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES, default="auto")
     add_launch_arguments(parser)
     add_stream(parser)
+    parser.add_argument(
+        "--imagenet",
+        type=Path,
+        metavar="FILE",
+        help="weights of a torchvision ResNet, to compare with in the verdict; never downloaded",
+    )
     parser.add_argument("--name", help="the checkpoint's name (default: the name of --out)")
     parser.add_argument(
         "settings", nargs="*", metavar="key=value", help="settings over the recipe: epochs=30"
@@ -96,6 +107,7 @@ def train_run(args: argparse.Namespace, ranks: Ranks, device: torch.device) -> i
     """Plan, load, train, fit the served critics, write the checkpoint; one rank of many writes."""
     config = read_config(args.recipe, args.settings)
     preprocessing = build_preprocessing(config)
+    rival = load_backbone(args.imagenet) if args.imagenet else None
     torch.manual_seed(config.seed)
     model = build_model(config)
     load = Loader(args, preprocessing, open_data(args.data), ranks)
@@ -125,6 +137,8 @@ def train_run(args: argparse.Namespace, ranks: Ranks, device: torch.device) -> i
         ranks.tell(describe(config, model, images, device, choices.total_steps))
         if not images.streamed:
             images = replace(images, pixels=images.pixels.to(device))
+        held = held_out(replace(load, ranks=ALONE), images) if ranks.writes else None
+        watch = Watch(args.out, config, model, held, preprocessing) if held else None
         outcome = train(
             config,
             model,
@@ -134,42 +148,71 @@ def train_run(args: argparse.Namespace, ranks: Ranks, device: torch.device) -> i
             device=device,
             choices=choices,
             ranks=ranks,
+            watch=watch,
         )
         if not outcome.finished:
             ranks.tell(f"Stopped after step {outcome.steps}; the same command goes on from there.")
-        if not (outcome.finished and ranks.writes):
+        if not outcome.finished or held is None or watch is None:
             return 0
-        fitted = fit_served(config, model, images, preprocessing, replace(load, ranks=ALONE))
+        findings = watch.conclude(outcome.steps)
+        fitted = fit_served(config, model, images, held, preprocessing)
         card = describe_run(args, config, data, preprocessing, outcome, fitted, str(device), ranks)
-        critics: dict[str, Critic] = {role: each.critic.cpu() for role, each in fitted.items()}
-        folder = args.out / CHECKPOINT_FOLDER
-        save_checkpoint(folder, card, model.encoder.cpu(), critics, draw_golden(preprocessing))
-    print(f"Trained in {duration(outcome.seconds)}. The checkpoint is {folder}.")
-    where = f"--data {args.data}" + (f" --root {args.root}" if args.data in NAMED_SETS else "")
-    print(f"Did it work?  python -m training evaluate --checkpoint {folder} {where}")
-    print(f"Serve it:     python -m service serve --checkpoint {folder}")
+        verdict = judge(model.encoder, card, images.pixels, held, findings, rival)
+        save_trained(args.out, card, verdict, model, fitted)
+    for sentence in closing_words(args, images, outcome, verdict, findings):
+        print(sentence)
     return 0
+
+
+def save_trained(
+    out: Path, card: Card, verdict: VerdictCard, model: Method, fitted: dict[Role, Fitted]
+) -> None:
+    """Write the checkpoint with its verdict, and the verdict beside it."""
+    store(out, verdict)
+    card = card.model_copy(update={"verdict": verdict})
+    critics: dict[str, Critic] = {role: each.critic.cpu() for role, each in fitted.items()}
+    golden = draw_golden(card.preprocessing)
+    save_checkpoint(out / CHECKPOINT_FOLDER, card, model.encoder.cpu(), critics, golden)
+
+
+def closing_words(
+    args: argparse.Namespace,
+    images: ImageSet,
+    outcome: Outcome,
+    verdict: VerdictCard,
+    findings: list[Finding],
+) -> list[str]:
+    """What was made, whether it is any good, and what to do with it."""
+    folder = args.out / CHECKPOINT_FOLDER
+    where = f"--data {args.data}" + (f" --root {args.root}" if args.data in NAMED_SETS else "")
+    evaluate = f"With labels:  python -m training evaluate --checkpoint {folder} {where}"
+    return [
+        f"Trained in {duration(outcome.seconds)}. The checkpoint is {folder}.",
+        verdict.sentence,
+        *(finding.sentence for finding in findings if finding.kind not in FAILURES),
+        *([evaluate] if images.labels is not None else []),
+        f"In pictures:  python -m training report {args.out} {where}",
+        f"Serve it:     python -m service serve --checkpoint {folder}",
+    ]
 
 
 def fit_served(
     config: TrainConfig,
     model: Method,
     images: ImageSet,
+    held: Held,
     preprocessing: Preprocessing,
-    load: "Loader",
 ) -> dict[Role, Fitted]:
     """Fit the served critics on the frozen encoder; measure them on images they have not seen."""
     torch.manual_seed(config.seed)
     critics = served_critics(config, model.encoder)
     frozen = prepare(model.encoder)
     fit_critics(config, frozen, critics, images.pixels, preprocessing, print)
-    held_out, which = held_out_images(
-        lambda: load("test", stream=images.streamed, quiet=True),  # its files were named before
-        images,
-    )
     fitted = {}
     for role, critic in critics.items():
-        calibration = calibration_of(critic, frozen, held_out, preprocessing, which, config.seed)
+        calibration = calibration_of(
+            critic, frozen, held.pixels, preprocessing, held.which, config.seed
+        )
         print(
             f"served {role} critic: calibration error {calibration.ece:.3f}, AUC"
             f" {calibration.auc:.4f} on {calibration.description}"
@@ -178,10 +221,19 @@ def fit_served(
     return fitted
 
 
+def held_out(load: "Loader", images: ImageSet) -> Held:
+    """Images for watching the run, judging it and measuring its critics."""
+    pixels, which = held_out_images(
+        lambda: load("test", stream=images.streamed, quiet=True),  # its files were named before
+        images,
+    )
+    return Held(pixels, which, held_out=pixels is not images.pixels)
+
+
 def held_out_images(
     load_test: Callable[[], ImageSet], images: ImageSet
 ) -> tuple[torch.Tensor, str]:
-    """Pixels for measuring the critics, and in words which they are."""
+    """Pixels that are not trained on, and in words which they are."""
     try:
         test = load_test()
     except DataError:
