@@ -107,7 +107,8 @@ class ObjectiveCard(_Value):
     """What trained the encoder: its bound, negatives, and what belongs to the method alone.
 
     alpha, beta, gamma, prior  DIM's three weights and its prior; None for another method
-    arguments                  AMDIM's constructor arguments: clip, regulariser and the like
+    arguments                  AMDIM's constructor arguments: clip, regulariser and the like; DIM's
+                               tasks on places, several globals and MINE's gradient where used
 
     Of imported weights only what is known: None, left out, or the name "unknown" otherwise.
     """

@@ -100,6 +100,8 @@ def amdim_arguments(config: TrainConfig) -> dict[str, Any]:
     }
 
 
+# Of Deep InfoMax, beside its three weights; on the card where they are not what they start as.
+FURTHER_TERMS = ("coordinates", "relative_coordinates", "occlusion", "num_globals", "dv_ema")
 METHODS: dict[str, Callable[[TrainConfig], Method]] = {"dim": build_dim, "amdim": build_amdim}
 
 
@@ -115,6 +117,11 @@ def objective_card(config: TrainConfig) -> ObjectiveCard:
         beta=config.beta,
         gamma=config.gamma,
         prior=config.prior if config.gamma else None,
+        arguments={
+            key: value
+            for key, value in config.model_dump(include=set(FURTHER_TERMS)).items()
+            if value != TrainConfig.model_fields[key].default
+        },
     )
 
 

@@ -57,26 +57,30 @@ def launch(args: argparse.Namespace, config: TrainConfig) -> int:
     if device.type == "cuda" and torch.cuda.device_count() < count:
         raise ConfigError(f"there are {torch.cuda.device_count()} GPUs here; choose --gpus so")
     check_shares(config.batch_size, count)
-    place, told = meeting_place()
-    told |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
-    told["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // count)))
-    with stop_signal() as stop, started(args.words, told, count) as processes:
+    return run_together([sys.executable, "-m", "training", *args.words], count)
+
+
+def run_together(command: Sequence[str], count: int) -> int:
+    """Run a command in so many processes that find each other; its exit status, told if not 0."""
+    with stop_signal() as stop, started(command, count) as processes:
         failed = first_failed(processes, stop)
-    del place
     return 0 if failed is None else explained(*failed, count)
 
 
 @contextmanager
-def started(words: Sequence[str], told: dict[str, str], count: int) -> Iterator[list[Process]]:
-    """The processes, each told its rank; none of them is left at the end."""
+def started(command: Sequence[str], count: int) -> Iterator[list[Process]]:
+    """The processes, each told its rank and its cores' share; none of them is left at the end."""
+    place, told = meeting_place()
+    told |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+    told["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // count)))
     processes: list[Process] = []
     try:
         for rank in range(count):
             own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            command = [sys.executable, "-m", "training", *words]
             processes.append(subprocess.Popen(command, env=os.environ | told | own))  # noqa: S603
         yield processes
     finally:
+        del place
         for process in processes:
             process.kill()
             process.wait()

@@ -9,6 +9,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "alex64x64": {"summary_dim": 8, "fc_dim": 16},
     "dense32": {"summary_dim": 8},
     "fold32x32": {"summary_dim": 8, "fc_dim": 16},
+    "fold64x64": {"summary_dim": 8, "fc_dim": 16},
     "amdim32": {"channels": 4, "rkhs": 20, "depth": 2},
     "amdim64": {"channels": 2, "rkhs": 12, "depth": 1, "use_bn": True},
     "amdim128": {"channels": 2, "rkhs": 20, "depth": 1, "norm": "none"},

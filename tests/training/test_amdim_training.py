@@ -93,6 +93,7 @@ def test_the_settings_reach_encoder_heads_and_card() -> None:
     assert card.arguments == changes
     assert objective_card(TrainConfig()).method == "dim"
     assert objective_card(TrainConfig(gamma=0)).prior is None
+    assert objective_card(TrainConfig(occlusion=8)).arguments == {"occlusion": 8}
 
 
 def test_the_served_critics_fit_a_wide_summary_and_the_map_of_49_places() -> None:

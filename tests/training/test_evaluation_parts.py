@@ -15,6 +15,7 @@ from models.card import Card, EvaluationCard, EvaluationMeasure, EvaluationRow
 from models.checkpoint import read_card
 from tests.models.toy_checkpoint import trained
 from tests.training.picture_folder import two_classes
+from training.datasets import NAMED_SETS
 from training.display import time_left
 from training.evaluation.command import add_arguments, run
 from training.evaluation.evaluate import evaluate
@@ -180,6 +181,27 @@ def test_the_time_left_is_at_the_rate_so_far(elapsed_s, done, left, text):
     assert time_left(elapsed_s, done, left) == text
 
 
+def test_near_duplicates_of_a_named_set_are_found_by_every_encoder(tmp_path, monkeypatch):
+    trained().save(tmp_path / "checkpoint")
+    train = np.random.default_rng(1).integers(0, 256, (30, 28, 28, 1), np.uint8)
+    test = np.random.default_rng(2).integers(0, 256, (12, 28, 28, 1), np.uint8)
+    test[:6] = train[5:11]  # test image n is a copy of training image n + 5
+
+    def read(root: Path, split: str, download: bool):
+        pixels = test if split == "test" else train
+        return pixels, np.arange(len(pixels)) % 2, ["a", "b"]
+
+    monkeypatch.setitem(NAMED_SETS, "copies", read)
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("TestID,TrainID,Judgment\n" + "".join(f"{n},{n + 5},0\n" for n in range(6)))
+    card = measured(tmp_path, "copies", Request(probe_epochs=1, duplicates=pairs))
+    found = [each for each in card.measures if each.measure == "duplicates_ap"]
+    assert {each.encoder for each in found} == {"trained", "random", "pixels_pca"}
+    assert all(each.value == pytest.approx(1) for each in found)
+    assert "6 listed pairs" in card.protocol
+    assert all(MEASURES[each.measure] in to_markdown("toy", card) for each in card.measures)
+
+
 # ------------------------------------------------------------------------- the paper's protocol
 
 
@@ -218,6 +240,20 @@ def test_a_request_that_does_not_fit_the_images_is_told(
     assert command(*given, *words) == 2
     assert sentence in capsys.readouterr().err
     assert read_card(tmp_path / "checkpoint").evaluation is None
+
+
+def test_groups_without_two_images_are_told_before_anything_is_encoded(tmp_path, pictures):
+    names = [path.relative_to(pictures) for path in sorted(pictures.rglob("*.png"))]
+    (tmp_path / "alone.csv").write_text("path,group\n" + "".join(f"{n},{n}\n" for n in names))
+    told = []
+    with pytest.raises(DataError, match="no two images share one"):
+        measured(
+            tmp_path,
+            pictures,
+            Request(groups=tmp_path / "alone.csv"),
+            lambda what, *_: told.append(what),
+        )
+    assert WHOLE not in told
 
 
 def test_too_few_images_for_a_critic_are_told_before_anything_is_trained(tmp_path):

@@ -3,11 +3,20 @@ import pytest
 import torch
 
 from training.evaluation.features import LabelledFeatures
-from training.evaluation.svm import STRENGTHS, svm, svm_accuracies
+from training.evaluation.svm import STRENGTHS, root_for, svm, svm_accuracies
 
 
 def everything(count):
     return torch.ones(count, dtype=torch.bool)
+
+
+def solved(features, labels, strength, used=None, start=None):
+    """The solution by the function under test, from zeros unless told otherwise."""
+    classes = int(labels.max()) + 1
+    signs = 2.0 * torch.nn.functional.one_hot(labels, classes) - 1
+    used = everything(len(features)) if used is None else used
+    start = torch.zeros(features.shape[1] + 1, classes) if start is None else start
+    return svm(features, signs, strength, used, start, root_for(features, strength))
 
 
 def slow_svm(features, signs, strength, steps=20_000, rate=0.05):
@@ -30,7 +39,7 @@ def slow_svm(features, signs, strength, steps=20_000, rate=0.05):
 def test_two_points_have_the_solution_of_a_hand_calculation(strength):
     # strength / 2 w^2 + (1 - w)^2 is least at w = 2 / (2 + strength), and the bias is 0
     features, labels = torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1])
-    weights = svm(features, labels, 2, strength, everything(2), torch.full((2, 2), 0.3))
+    weights = solved(features, labels, strength, start=torch.full((2, 2), 0.3))
     expected = 2 / (2 + strength)
     assert weights[0].tolist() == pytest.approx([-expected, expected], abs=1e-4)
     assert weights[1].tolist() == pytest.approx([0, 0], abs=1e-4)
@@ -39,7 +48,7 @@ def test_two_points_have_the_solution_of_a_hand_calculation(strength):
 def test_every_class_has_the_solution_of_plain_gradient_descent():
     labels = torch.arange(24) % 3
     features = torch.randn(24, 2) + 1.2 * torch.eye(3, 2)[labels]
-    weights = svm(features, labels, 3, 0.1, everything(24), torch.zeros(3, 3))
+    weights = solved(features, labels, 0.1)
     for label in range(3):
         signs = np.where(labels.numpy() == label, 1.0, -1.0)
         slope, bias = slow_svm(features.double().numpy(), signs, 0.1)
@@ -51,10 +60,10 @@ def test_images_that_are_not_used_and_the_start_have_no_bearing_on_the_solution(
     labels = torch.arange(40) % 2
     features = torch.randn(40, 5)
     used = torch.rand(40) < 0.6
-    whole = svm(features, labels, 2, 0.1, used, torch.randn(6, 2))
+    whole = solved(features, labels, 0.1, used, start=torch.randn(6, 2))
     features[~used] *= 100
-    again = svm(features, labels, 2, 0.1, used, torch.zeros(6, 2))
-    alone = svm(features[used], labels[used], 2, 0.1, everything(int(used.sum())), again)
+    again = solved(features, labels, 0.1, used)
+    alone = solved(features[used], labels[used], 0.1, start=again)
     assert torch.allclose(whole, alone, atol=2e-3)
     assert torch.allclose(again, alone, atol=2e-3)
 
@@ -80,9 +89,7 @@ def test_the_strength_that_the_images_set_aside_prefer_is_used():
     vectors = torch.randn(360, 200)
     vectors[:, 0] += 2.0 * (2 * labels - 1)
     data = LabelledFeatures(vectors[:160], labels[:160], vectors[160:], labels[160:], 2)
-    weak = svm(
-        data.train, data.train_labels, 2, STRENGTHS[-1], everything(160), torch.zeros(201, 2)
-    )
+    weak = solved(data.train, data.train_labels, STRENGTHS[-1])
     answers = (data.test @ weak[:-1] + weak[-1]).argmax(1)
     overfitted = (answers == data.test_labels).float().mean().item()
     told = []

@@ -35,10 +35,18 @@ def check_equal(file: Path, checkpoint: Checkpoint) -> None:
             expected = encoder(torch.from_numpy(np.ascontiguousarray(normalised)))
         outputs = session.run(["y", "map", "fc", "conv"], {"pixels": pixels})
         for ours, torchs in zip(outputs, expected, strict=True):
-            np.testing.assert_allclose(ours, torchs.numpy(), rtol=0, atol=1e-4)
+            largest = max(1.0, float(torchs.abs().max()))
+            np.testing.assert_allclose(ours, torchs.numpy(), rtol=0, atol=1e-4 * largest)
 
 
-@pytest.mark.parametrize("name", [name for name in ENCODERS if name != "basic28x28"])
+NAMES = [
+    pytest.param(name, marks=pytest.mark.slow if name == "resnet50" else ())
+    for name in ENCODERS
+    if name != "basic28x28"  # below
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_onnxruntime_gives_what_torch_gives(name: str, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(untrained(tmp_path / "checkpoint", name))
     assert onnx_file.export_onnx(checkpoint, tmp_path / "encoder.onnx") <= 1e-4

@@ -8,7 +8,13 @@ from training.evaluation.duplicates import Pairs, read_pairs
 from training.evaluation.fitting import FEWEST_IMAGES, FitSettings
 from training.evaluation.images import LabelledImages
 from training.evaluation.probes import ProbeSettings, paper_settings, settings_for
-from training.evaluation.retrieval import Groups, class_groups, read_groups
+from training.evaluation.retrieval import (
+    NO_GROUP,
+    Groups,
+    class_groups,
+    queries_of,
+    read_groups,
+)
 from training.images import DataError
 
 What = Literal["quick", "paper", "all"]
@@ -116,4 +122,6 @@ def _groups(request: Request, parts: list[str], images: LabelledImages) -> dict[
             raise DataError("--groups names images by their path, so --data must be a folder")
         paths = images.train_paths + images.test_paths
         found["group_retrieval"] = read_groups(request.groups, request.group_by, paths)
+    for groups in found.values():
+        queries_of(groups.numbers[groups.numbers != NO_GROUP])  # raises before anything is encoded
     return found

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from torch.nn import functional as F
 
 from training.evaluation.features import LabelledFeatures
 
@@ -36,16 +37,18 @@ def svm_accuracies(
     Features are to be standardised. Strengths are tried from strong to weak, until the accuracy on
     the images set aside falls. `progress` gets machines tried and their number.
     """
+    roots = [root_for(data.train, strength) for strength in STRENGTHS]
     accuracies = []
     for seed in range(seeds):
         held = _set_aside(len(data.train), seed).to(data.train.device)
         features, labels = data.train[held], data.train_labels[held]
         weights = best = data.train.new_zeros(data.train.shape[1] + 1, data.classes)
+        signs = 2 * F.one_hot(data.train_labels, data.classes).to(data.train) - 1
         highest = -1.0
-        for tried, strength in enumerate(STRENGTHS):
+        for tried, (strength, root) in enumerate(zip(STRENGTHS, roots, strict=True)):
             if progress is not None:
                 progress(seed * len(STRENGTHS) + tried, seeds * len(STRENGTHS))
-            weights = svm(data.train, data.train_labels, data.classes, strength, ~held, weights)
+            weights = svm(data.train, signs, strength, ~held, weights, root)
             accuracy = _top1(weights, features, labels)
             if accuracy < highest:
                 break
@@ -59,22 +62,25 @@ def svm_accuracies(
 
 def svm(
     features: Float[Tensor, "images dim"],
-    labels: Int64[Tensor, " images"],
-    classes: int,
+    signs: Float[Tensor, "images classes"],
     strength: float,
     used: Bool[Tensor, " images"],
     start: Weights,
+    root: Float[Tensor, "dim dim"],
 ) -> Weights:
     """The weights that minimise the sum above over the images in `used`.
 
-    The features are neither copied nor changed. `start` is where the search begins, and has no
-    bearing on where it ends.
+    signs  1 where the image is of the class, else -1
+    start  where the search begins; it has no bearing on where it ends
+    root   from `root_for`: the search is for z with w = root^-T z, in which the sum is about as
+           steep in every direction, and a few dozen steps do what hundreds would
+    The features are neither copied nor changed.
     """
-    signs = 2 * torch.nn.functional.one_hot(labels, classes).to(features) - 1
     share = (used / used.sum())[:, None].to(features)
-    weights = start.clone().requires_grad_()
+    steps = (root.T @ start[:-1]).requires_grad_()
+    bias = start[-1].clone().requires_grad_()
     optimiser = torch.optim.LBFGS(
-        [weights],
+        [steps, bias],
         max_iter=MOST_ITERATIONS,
         tolerance_grad=TOLERANCE,
         tolerance_change=1e-10,
@@ -83,13 +89,23 @@ def svm(
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        hinge = (1 - signs * (features @ weights[:-1] + weights[-1])).clamp_min(0)
-        loss = strength / 2 * weights[:-1].square().sum() + (share * hinge.square()).sum()
+        weights = torch.linalg.solve_triangular(root.T, steps, upper=True)
+        hinge = (1 - signs * (features @ weights + bias)).clamp_min(0)
+        loss = strength / 2 * weights.square().sum() + (share * hinge.square()).sum()
         loss.backward()
         return loss
 
     optimiser.step(closure)
-    return weights.detach()
+    with torch.no_grad():
+        weights = torch.linalg.solve_triangular(root.T, steps, upper=True)
+        return torch.cat([weights, bias[None]])
+
+
+def root_for(features: Float[Tensor, "images dim"], strength: float) -> Float[Tensor, "dim dim"]:
+    """The lower Cholesky root of the features' mean square plus the shrinking."""
+    square = features.T @ features / len(features)
+    square.diagonal().add_(strength)
+    return torch.linalg.cholesky(square)
 
 
 def _set_aside(count: int, seed: int) -> Bool[Tensor, " images"]:
