@@ -248,13 +248,22 @@ def prior_sentence(cells: Cells) -> str:
     without = told.pop("no prior game", None)
     if without is None or not told:
         return "Nothing can be said of the game yet: cells are missing."
+    lower = [
+        sum(each.numbers[name] < without.numbers[name] for each in told.values())
+        for name in ("ndm", "ndm_sigmoid")
+    ]
+    if lower == [len(told), len(told)]:
+        verdict = "The prior game makes the dimensions of Y more independent"
+    elif lower == [0, 0]:
+        verdict = "The prior game does not make the dimensions of Y more independent"
+    else:
+        verdict = "Whether the prior game makes the dimensions of Y more independent is not decided"
     best = min(told, key=lambda name: told[name].numbers["ndm"])
-    with_game, before = told[best].numbers["ndm"], without.numbers["ndm"]
-    verdict = "more independent" if with_game < before else "no more independent"
     cost = accuracy(told[best]) - accuracy(without)
     return (
-        f"The prior game makes the dimensions of Y {verdict}: NDM is {with_game:.3f} nats with"
-        f" {best} and {before:.3f} without, at {cost:+.2f} points of top-1."
+        f"{verdict}: of {len(told)} settings {lower[0]} have a lower NDM than without it before the"
+        f" sigmoid and {lower[1]} after it; the lowest is {told[best].numbers['ndm']:.3f} nats"
+        f" ({best}) against {without.numbers['ndm']:.3f}, at {cost:+.2f} points of top-1."
     )
 
 

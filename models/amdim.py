@@ -20,7 +20,6 @@ from models.encoders.scales import MultiScaleEncoder
 from models.method import Method
 from models.negatives import check_batch, split_diagonal
 from models.objectives import infonce
-from models.shares import batch_of
 from models.types import FeatureMaps, Features, Images, Summaries
 
 Task = Literal["1to5", "1to7", "5to5"]
@@ -77,7 +76,9 @@ class Amdim(Method):
     ) -> tuple[Tensor, dict[str, Tensor], Features]:
         """Return the loss to minimise, its parts (bounds in nats) and the first view's features."""
         first, second = views
-        at = draw_places(2 * batch_of(len(first), generator), generator).to(first.device)
+        at = draw_places(2 * self.shares.world * len(first), generator).to(
+            first.device, non_blocking=True
+        )
         scales = self.encoder.scales(torch.cat((first, second)))
         five, seven = self.head_five(scales.five), self.head_seven(scales.seven)
         one, five, seven = map(self.whole, (scales.features.y, five, seven))

@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 
 from models.critics import check_shapes
 from models.occlusion import device_of
-from models.shares import batch_of, own_draws
+from models.shares import WHOLE, Shares
 from models.types import FeatureMaps, Summaries
 
 Loss = Float[Tensor, ""]
@@ -78,11 +78,12 @@ class CoordinateHead(nn.Module):
         y_ID: Summaries,
         map_ICMM: FeatureMaps,
         generator: torch.Generator | None = None,  # noqa: ARG002 - one signature for both heads
+        shares: Shares = WHOLE,
     ) -> Loss:
         """Cross-entropy of row and column in nats, a mean over all places of all images."""
         row, column = self.classifier(y_ID, as_rows(map_ICMM))
         place = torch.arange(self.side**2, device=row.device).repeat(len(y_ID))
-        return of_both(row, column, place // self.side, place % self.side)
+        return shares.mean(of_both(row, column, place // self.side, place % self.side))
 
 
 class RelativeCoordinateHead(nn.Module):
@@ -97,17 +98,22 @@ class RelativeCoordinateHead(nn.Module):
         self.classifier = PlaceClassifier(summary_dim, channels, 2, 2 * self.side - 1, units)
 
     def forward(
-        self, y_ID: Summaries, map_ICMM: FeatureMaps, generator: torch.Generator | None = None
+        self,
+        y_ID: Summaries,
+        map_ICMM: FeatureMaps,
+        generator: torch.Generator | None = None,
+        shares: Shares = WHOLE,
     ) -> Loss:
         """Cross-entropy of both offsets in nats, a mean over every place with its drawn partner."""
         places_IPC = as_rows(map_ICMM)
         place_P = torch.arange(self.side**2, device=y_ID.device)
-        other_IP = draw_others(len(y_ID), self.side**2, generator).to(y_ID.device)
+        drawn = draw_others(shares.world * len(y_ID), self.side**2, generator)
+        other_IP = shares.own(drawn).to(y_ID.device, non_blocking=True)
         partners_IPC = places_IPC.gather(1, other_IP[..., None].expand_as(places_IPC))
         rows = place_P // self.side - other_IP // self.side + self.side - 1  # 0 to 2 (M - 1)
         columns = place_P % self.side - other_IP % self.side + self.side - 1
         row, column = self.classifier(y_ID, places_IPC, partners_IPC)
-        return of_both(row, column, rows.flatten(), columns.flatten())
+        return shares.mean(of_both(row, column, rows.flatten(), columns.flatten()))
 
 
 def draw_others(
@@ -115,9 +121,8 @@ def draw_others(
 ) -> Int64[Tensor, "images places"]:
     """Another place for every place of every image, never itself."""
     device = device_of(generator)
-    size = (batch_of(images, generator), places)
-    step = torch.randint(1, places, size, generator=generator, device=device)
-    return (torch.arange(places, device=device) + own_draws(step, generator)) % places
+    step = torch.randint(1, places, (images, places), generator=generator, device=device)
+    return (torch.arange(places, device=device) + step) % places
 
 
 def of_both(row: Tensor, column: Tensor, true_row: Tensor, true_column: Tensor) -> Loss:

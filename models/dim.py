@@ -125,8 +125,7 @@ class DeepInfoMax(Method):
         )
         for name, weight, head in heads:
             if head is not None and weight:
-                own = head(features.y, features.map, generator)
-                parts[f"{name}_loss"] = self.shares.mean(own)
+                parts[f"{name}_loss"] = head(features.y, features.map, generator, self.shares)
                 loss = loss + weight * parts[f"{name}_loss"]
         if self.prior_critic is not None and self.terms.gamma:
             sample = to_prior_space(self.shares.gather(features.y.float()), self.terms.prior)
@@ -143,7 +142,7 @@ class DeepInfoMax(Method):
         if not self.terms.occlusion:
             features: Features = self.encoder(images)
             return features
-        hidden = occlude(images, self.terms.occlusion, generator)
+        hidden = occlude(images, self.terms.occlusion, generator, self.shares)
         both: Features = self.encoder(torch.cat((images, hidden)))
         count = len(images)
         return Features(both.y[count:], both.map[:count], both.fc[:count], both.conv[:count])

@@ -48,7 +48,9 @@ def shuffle(
     whole_JPU = shares.gather(map_IPU)
     images, places, _ = whole_JPU.shape
     check_batch(whole_JPU)
-    shift_P = torch.randint(1, images, (places,), generator=generator).to(y_ID.device)
+    shift_P = torch.randint(1, images, (places,), generator=generator).to(
+        y_ID.device, non_blocking=True
+    )
     return moved_scores(critic, y_IU, map_IPU, whole_JPU, shift_P, shares)
 
 

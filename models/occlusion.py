@@ -13,13 +13,20 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from models.shares import batch_of, own_draws
+from models.shares import WHOLE, Shares
 from models.types import Images
 
 
-def occlude(images: Images, smallest: int, generator: torch.Generator | None = None) -> Images:
+def occlude(
+    images: Images,
+    smallest: int,
+    generator: torch.Generator | None = None,
+    shares: Shares = WHOLE,
+) -> Images:
     """Hide one random block of each image; ValueError where no such block fits."""
-    hidden = draw_blocks(len(images), images.shape[-1], smallest, generator).to(images.device)
+    count = shares.world * len(images)
+    drawn = shares.own(draw_blocks(count, images.shape[-1], smallest, generator))
+    hidden = drawn.to(images.device, non_blocking=True)
     return images.masked_fill(hidden[:, None], 0.0)
 
 
@@ -28,10 +35,7 @@ def draw_blocks(
 ) -> Bool[Tensor, "images side side"]:
     """Where each image's block lies: true at every hidden pixel."""
     check_occlusion(smallest, side)
-    size = (5, batch_of(count, generator))
-    uniform = own_draws(
-        torch.rand(size, generator=generator, device=device_of(generator)), generator, axis=1
-    )
+    uniform = torch.rand((5, count), generator=generator, device=device_of(generator))
     length = smallest + (uniform[:2] * (side - 2 * smallest + 1)).long()  # (2, N) rows, columns
     free = (uniform[4] * 4).long()  # the strip that stays free: top, left, bottom, right
     axis = torch.arange(2, device=length.device)[:, None]

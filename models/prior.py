@@ -42,7 +42,7 @@ def draw_prior(like: Summaries, prior: str, generator: torch.Generator | None = 
     """Draw as many samples of U[0, 1]^D or N(0, I) as `like` has rows."""
     check_prior(prior)
     draw = torch.rand if prior == "uniform" else torch.randn
-    return draw(like.shape, generator=generator).to(like.device)
+    return draw(like.shape, generator=generator).to(like.device, non_blocking=True)
 
 
 def critic_loss(critic: PriorCritic, z: Summaries, sample: Summaries, penalty: float) -> Loss:

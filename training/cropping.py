@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 from torch.nn.functional import grid_sample
 
-from models.shares import batch_of, own_draws
 from models.types import Pixels
+from training.shared_draws import batch_of, own_draws
 
 CROP_AREA = (0.3, 1.0)  # of the image
 CROP_RATIO = (0.7, 1.4)  # width / height, uniform in its logarithm

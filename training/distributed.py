@@ -23,9 +23,10 @@ from torch import Generator, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from models.method import Method
-from models.shares import WHOLE, ShareOfDraws, Shares
+from models.shares import WHOLE, Shares
 from training.config import ConfigError
 from training.runs import RunError
+from training.shared_draws import ShareOfDraws
 from training.shared_norm import SharedBatchNorm, norms_replaced, on_gpus
 
 LONGEST_WAIT = timedelta(minutes=30)  # of one GPU for another

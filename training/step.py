@@ -63,7 +63,7 @@ class Step:
         for group in self.bounds.param_groups:
             group["lr"] = learning_rate(config, number, self.total)
 
-        negatives = self.ranks.draws(seeded(config.seed, "negatives", number))
+        negatives = seeded(config.seed, "negatives", number)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             loss, parts, features = self.forward(*images, generator=negatives)
         self.bounds.zero_grad(set_to_none=True)

@@ -118,7 +118,7 @@ def fastest_threads(timed: Trial) -> int:
 
     OMP_NUM_THREADS is an answer, not a limit: where it is set, nothing is tried.
     """
-    most = int(timed.ranks.agree(torch.get_num_threads()))
+    most = int(timed.ranks.agree(float(torch.get_num_threads())))
     if "OMP_NUM_THREADS" in os.environ:
         return most
     step_s: dict[int, float] = {}

@@ -12,9 +12,9 @@ from jaxtyping import Float, Int64
 from torch import Generator, Tensor
 
 from models.registry import look_up
-from models.shares import integers, uniform
 from models.types import Pixels
 from training.cropping import resized_crop
+from training.shared_draws import integers, uniform
 
 View = Callable[[Pixels, Generator], Pixels]
 

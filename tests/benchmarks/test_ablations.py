@@ -73,9 +73,11 @@ def test_a_trade_is_seen_only_where_the_best_settings_differ() -> None:
 def test_the_prior_game_is_judged_by_ndm_with_and_without_it() -> None:
     sentence = ablations_report.prior_sentence
     helped = sentence([game("0.0", 0.9, 60), game("0.1", 0.5, 58), game("1.0", 0.4, 50)])
-    assert "more independent: NDM is 0.400 nats with uniform, gamma 1.0 and 0.900" in helped
-    assert "-10.00 points" in helped
-    assert "no more independent" in sentence([game("0.0", 0.3, 60), game("0.1", 0.5, 58)])
+    assert "The prior game makes the dimensions of Y more independent: of 2 settings 2" in helped
+    assert "the lowest is 0.400 nats (uniform, gamma 1.0) against 0.900, at -10.00" in helped
+    assert "does not make" in sentence([game("0.0", 0.3, 60), game("0.1", 0.5, 58)])
+    mixed = sentence([game("0.0", 0.6, 60), game("0.1", 0.5, 58), game("1.0", 0.7, 58)])
+    assert "is not decided: of 2 settings 1 have" in mixed
 
 
 def test_runs_that_differ_in_more_than_the_grid_make_no_table(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def learned(model, views, ranks: Ranks):
     run = ranks.parallel(model)
     generators = [torch.Generator().manual_seed(number) for number in (3, 4)]
     with ranks.sharing(model):
-        loss, parts, features = run(*map(ranks.own, views), generator=ranks.draws(generators[0]))
+        loss, parts, features = run(*map(ranks.own, views), generator=generators[0])
         loss.backward()
         numbers = {
             f"gradient {name}": parameter.grad.clone()

@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 
 from training.building import build_model, build_preprocessing
 from training.config import TrainConfig
+from training.draws import step_rows
 from training.loop import Outcome, train
 from training.runs import LOG_FILE, RESUME_FILE, NotFiniteError
 from training.source import Resident, Source, Streamed
-from training.step import learning_rate
+from training.step import Step, learning_rate
 
 SMALL = TrainConfig(
     encoder="basic28x28",
@@ -152,3 +153,20 @@ def test_sigterm_saves_exits_0_and_the_same_command_goes_on(tmp_path: Path) -> N
     steps = [json.loads(line)["step"] for line in (out / LOG_FILE).read_text().splitlines()]
     assert steps == list(range(1, len(steps) + 1))
     assert f"Stopped after step {steps[-1]}" in output
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_no_step_waits_for_the_gpu() -> None:
+    device = torch.device("cuda")
+    preprocessing = build_preprocessing(SMALL)
+    take = Step(SMALL, build_model(SMALL), preprocessing, device=device, total=10)
+    source = Resident(toy_pixels().to(device))
+    batches = source.batches(step_rows(SMALL, 16, number) for number in range(5))
+    take(0, next(batches))  # memory is taken, factors are sent
+    try:
+        torch.cuda.set_sync_debug_mode("error")
+        for number, pixels in enumerate(batches, start=1):
+            take(number, pixels)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -11,6 +11,7 @@ from training.building import build_model, build_preprocessing
 from training.config import ConfigError, TrainConfig, make_config, read_config
 from training.loop import train
 from training.runs import LOG_FILE, RESUME_FILE
+from training.source import Resident
 
 EVERYTHING = TrainConfig(
     encoder="basic28x28",
@@ -42,7 +43,7 @@ def run(out: Path, stop_after_steps: int | None = None) -> list[dict[str, float]
     train(
         EVERYTHING,
         model,
-        pixels,
+        Resident(pixels),
         build_preprocessing(EVERYTHING),
         out,
         device=torch.device("cpu"),

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from models.occlusion import draw_blocks
-from models.shares import WHOLE, ShareOfDraws, integers, uniform
+from models.shares import WHOLE
 from training.draws import seeded
+from training.shared_draws import ShareOfDraws, integers, uniform
 from training.views import VIEWS, draw_views
 
 WORLD, IMAGES = 3, 12
@@ -31,16 +31,12 @@ def test_the_views_of_shares_are_the_rows_of_the_batchs_views(name, side):
         assert torch.equal(view, torch.cat([views[number] for views in found]))
 
 
-def test_numbers_and_blocks_of_shares_are_the_rows_of_the_batchs():
+def test_numbers_of_shares_are_the_rows_of_the_batchs():
     count = IMAGES // WORLD
     whole, shares = generators()
     numbers = [uniform(IMAGES, whole), integers(IMAGES, 0, 1000, whole)]
-    blocks = draw_blocks(IMAGES, 20, 5, whole)
-    found = [
-        (uniform(count, each), integers(count, 0, 1000, each), draw_blocks(count, 20, 5, each))
-        for each in shares
-    ]
-    for number, expected in enumerate((*numbers, blocks)):
+    found = [(uniform(count, each), integers(count, 0, 1000, each)) for each in shares]
+    for number, expected in enumerate(numbers):
         assert torch.equal(expected, torch.cat([drawn[number] for drawn in found]))
 
 
