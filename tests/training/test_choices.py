@@ -66,8 +66,8 @@ def test_a_budget_is_turned_into_steps_once_and_resumed_with_them(tmp_path: Path
     config = SMALL.model_copy(update={"budget_minutes": 0.01})
     for name in ("halves", "whole"):
         (tmp_path / name).mkdir()
-        fast = Measured(torch.get_num_threads(), compiled=False, step_s=0.1)
-        assert keep_choices(tmp_path / name, config, fast, 16).total_steps == 6  # of 0.1 s in 0.6
+        fast = Measured(torch.get_num_threads(), compiled=False, step_s=0.09)
+        assert keep_choices(tmp_path / name, config, fast, 16).total_steps == 6  # of 0.09 s in 0.6
     first = run(tmp_path / "halves", config, stop_after_steps=2)
     second = run(tmp_path / "halves", config)  # reads its choices, whatever the clock says now
     assert (first.finished, second.finished, second.steps) == (False, True, 6)
