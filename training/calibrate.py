@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy
 
 from models.card import Calibration, Preprocessing
 from models.critics import Critic
-from models.inference import encode
+from models.encoders import Encoder
+from models.inference import encode, prepare
 from models.negatives import all_pairs
 from models.objectives import jsd
 from models.types import Pixels
+from training.building import served_critics
 from training.config import TrainConfig
 from training.images import Tell
 from training.views import draw_view
@@ -33,6 +35,7 @@ LARGEST_SET_ASIDE = 5_000  # images for the factor; a tenth of a small set
 FACTORS = torch.logspace(-1, 1, 81)  # tried on the scores, 0.1 to 10
 Role = Literal["local", "global"]
 Rows = Int64[Tensor, " rows"]
+OtherPixels = UInt8[Tensor, "others height width channels"]  # not as many as those fitted on
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,33 @@ class Fitted:
 
     critic: Critic
     calibration: Calibration
+
+
+def fit_served(
+    config: TrainConfig,
+    encoder: Encoder,
+    pixels: Pixels,
+    held_out: OtherPixels,
+    which: str,
+    preprocessing: Preprocessing,
+) -> dict[Role, Fitted]:
+    """Fit the served critics on an encoder as it is now, from `pixels`, never a label.
+
+    They are measured on the images `held_out`; `which` says in words what those are.
+    """
+    torch.manual_seed(config.seed)
+    critics = served_critics(config, encoder)
+    frozen = prepare(encoder)
+    fit_critics(config, frozen, critics, pixels, preprocessing, print)
+    fitted: dict[Role, Fitted] = {}
+    for role, critic in critics.items():
+        measured = calibration_of(critic, frozen, held_out, preprocessing, which, config.seed)
+        print(
+            f"served {role} critic: calibration error {measured.ece:.3f}, AUC {measured.auc:.4f}"
+            f" on {measured.description}"
+        )
+        fitted[role] = Fitted(critic, measured)
+    return fitted
 
 
 def fit_critics(

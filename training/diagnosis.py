@@ -12,7 +12,8 @@ AT_CHANCE = 0.01  # nats above chance that are no knowledge
 FALL = 0.5  # nats below chance and below the start that are no noise
 NEAR_CEILING = 0.95
 MEMORISED = 0.5  # of the bound on training images that is missing on held-out ones
-NO_LONGER_YOUNG = 50  # steps after which a bound at chance is a bad sign
+NO_LONGER_YOUNG = 50  # steps after which a bound at chance, or low on held-out images, is a sign:
+#                       before, running statistics lag behind the weights
 
 Kind = Literal["collapsed", "diverged", "memorised", "ceiling"]
 FAILURES: tuple[Kind, ...] = ("collapsed", "diverged")
@@ -61,7 +62,8 @@ def diagnose(
     if any(finding.kind in FAILURES for finding in found):
         return found
     for name, course in courses.items():
-        found += memorisation(name, course, health.bounds.get(name), held_out)
+        if held_out and health.step >= NO_LONGER_YOUNG:
+            found += memorisation(name, course, health.bounds.get(name))
         found += saturation(name, course, ceilings.get(name))
     return found
 
@@ -131,11 +133,9 @@ def divergence(
     return []
 
 
-def memorisation(
-    name: str, course: Course, held_out: float | None, is_held_out: bool
-) -> list[Finding]:
+def memorisation(name: str, course: Course, held_out: float | None) -> list[Finding]:
     """Whether the bound holds for training images only."""
-    if held_out is None or not is_held_out or course.last - held_out <= MEMORISED * course.last:
+    if held_out is None or course.last - held_out <= MEMORISED * course.last:
         return []
     return [
         Finding(

@@ -15,10 +15,9 @@ from models.classifier import ClassifiedSummary
 from models.critics import Critic
 from models.encoders import Encoder
 from models.golden import draw_golden
-from models.inference import prepare
 from training import train
-from training.building import build_config_encoder, build_preprocessing, served_critics
-from training.calibrate import Fitted, Role, calibration_of, fit_critics
+from training.building import build_config_encoder, build_preprocessing
+from training.calibrate import fit_served
 from training.config import ConfigError, TrainConfig, read_config
 from training.data import load_images
 from training.devices import choose_device
@@ -35,6 +34,7 @@ from training.labelled import (
 )
 from training.loop import Outcome
 from training.progress import duration
+from training.run_card import describe_run
 from training.runs import CHECKPOINT_FOLDER, NotFiniteError, RunError, lock_run, open_run
 
 ACCURACY_FILE = "accuracy.json"
@@ -189,10 +189,12 @@ def write_outcome(
     names = {"class_names": json.dumps(images.pair.class_names)}
     write_file(args.out / CLASSIFIER_FILE, save(weights, names))
 
-    fitted = refit_critics(config, network.encoder, images, preprocessing)
-    device = str(next(network.parameters()).device)
-    card = train.describe_run(
-        args, config, images.data, preprocessing, outcome, fitted, device
+    device = next(network.parameters()).device
+    pixels, test = images.pair.train.to(device), images.pair.test.to(device)
+    which = f"held-out images ({images.pair.test_origin})"
+    fitted = fit_served(config, network.encoder, pixels, test, which, preprocessing)
+    card = describe_run(
+        args, config, images.data, preprocessing, outcome, fitted, str(device)
     ).model_copy(
         update={
             "encoder": component(config, network.encoder),
@@ -212,27 +214,6 @@ def write_outcome(
 def component(config: TrainConfig, encoder: Encoder) -> Component:
     """The encoder as it was built."""
     return Component(name=config.encoder, arguments=dict(encoder.arguments))
-
-
-def refit_critics(
-    config: TrainConfig, encoder: Encoder, images: ImagesForLabels, preprocessing: Preprocessing
-) -> dict[Role, Fitted]:
-    """The served critics for an encoder that has moved, fitted on all training images.
-
-    They never see a label. Critics of the encoder before would score features it no longer gives.
-    """
-    torch.manual_seed(config.seed)
-    critics = served_critics(config, encoder)
-    frozen = prepare(encoder)
-    device = next(encoder.parameters()).device
-    fit_critics(config, frozen, critics, images.pair.train.to(device), preprocessing, print)
-    test, which = images.pair.test.to(device), f"held-out images ({images.pair.test_origin})"
-    return {
-        role: Fitted(
-            critic, calibration_of(critic, frozen, test, preprocessing, which, config.seed)
-        )
-        for role, critic in critics.items()
-    }
 
 
 def _count(text: str) -> int:

@@ -1,39 +1,30 @@
 """`train`: images in, one checkpoint folder out; the same command again resumes."""
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import torch
 
 from models.card import (
     Card,
-    Component,
-    CriticCard,
     DataCard,
     Preprocessing,
-    TrainingCard,
     VerdictCard,
 )
 from models.checkpoint import CheckpointError, save_checkpoint
 from models.critics import Critic
 from models.golden import draw_golden
-from models.inference import prepare
 from models.method import Method
 from training.building import (
-    build_encoder_on_meta,
     build_model,
     build_preprocessing,
     objective_card,
-    served_critics,
 )
-from training.calibrate import Fitted, Role, calibration_of, fit_critics
+from training.calibrate import Fitted, Role, fit_served
 from training.choices import CHOICES_FILE, keep_choices, read_choices, unmeasured
 from training.config import ConfigError, TrainConfig, read_config
 from training.data import Split, load_images
@@ -51,6 +42,7 @@ from training.loop import Outcome, train
 from training.plan import DATA_HELP, add_stream, open_data, plan_run
 from training.planning import require_fit
 from training.progress import duration
+from training.run_card import describe_run
 from training.runs import (
     CHECKPOINT_FOLDER,
     STREAM_FOLDER,
@@ -66,7 +58,6 @@ from training.verdict import judge, store
 from training.watch import Held, Watch
 
 FEWEST_IMAGES = 8
-PACKAGES = ("torch", "torchvision", "numpy", "pillow", "safetensors")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -155,7 +146,9 @@ def train_run(args: argparse.Namespace, ranks: Ranks, device: torch.device) -> i
         if not outcome.finished or held is None or watch is None:
             return 0
         findings = watch.conclude(outcome.steps)
-        fitted = fit_served(config, model, images, held, preprocessing)
+        fitted = fit_served(
+            config, model.encoder, images.pixels, held.pixels, held.which, preprocessing
+        )
         card = describe_run(args, config, data, preprocessing, outcome, fitted, str(device), ranks)
         verdict = judge(model.encoder, card, images.pixels, held, findings, rival)
         save_trained(args.out, card, verdict, model, fitted)
@@ -194,31 +187,6 @@ def closing_words(
         f"In pictures:  python -m training report {args.out} {where}",
         f"Serve it:     python -m service serve --checkpoint {folder}",
     ]
-
-
-def fit_served(
-    config: TrainConfig,
-    model: Method,
-    images: ImageSet,
-    held: Held,
-    preprocessing: Preprocessing,
-) -> dict[Role, Fitted]:
-    """Fit the served critics on the frozen encoder; measure them on images they have not seen."""
-    torch.manual_seed(config.seed)
-    critics = served_critics(config, model.encoder)
-    frozen = prepare(model.encoder)
-    fit_critics(config, frozen, critics, images.pixels, preprocessing, print)
-    fitted = {}
-    for role, critic in critics.items():
-        calibration = calibration_of(
-            critic, frozen, held.pixels, preprocessing, held.which, config.seed
-        )
-        print(
-            f"served {role} critic: calibration error {calibration.ece:.3f}, AUC"
-            f" {calibration.auc:.4f} on {calibration.description}"
-        )
-        fitted[role] = Fitted(critic, calibration)
-    return fitted
 
 
 def held_out(load: "Loader", images: ImageSet) -> Held:
@@ -270,53 +238,6 @@ class Loader:
             )
 
 
-def describe_run(
-    args: argparse.Namespace,
-    config: TrainConfig,
-    data: DataCard,
-    preprocessing: Preprocessing,
-    outcome: Outcome,
-    fitted: dict[Role, Fitted],
-    device: str,
-    ranks: Ranks = ALONE,
-) -> Card:
-    """The card of the finished run; save_checkpoint adds the hashes."""
-    batch_size = min(config.batch_size, data.images)
-    encoder = build_encoder_on_meta(config)
-    return Card(
-        schema_version=1,
-        name=args.name or args.out.resolve().name,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        encoder=Component(name=config.encoder, arguments=dict(encoder.arguments)),
-        critics={
-            role: CriticCard(
-                name=getattr(config, f"served_{role}_critic"),
-                arguments=each.critic.arguments,
-                calibration=each.calibration,
-            )
-            for role, each in fitted.items()
-        },
-        preprocessing=preprocessing,
-        objective=objective_card(config),
-        data=data,
-        training=TrainingCard(
-            steps=outcome.steps,
-            images_seen=outcome.steps * batch_size,
-            epochs=outcome.steps * batch_size / data.images,
-            seconds=round(outcome.seconds, 1),
-            device=device if ranks.world == 1 else f"{ranks.world} x {device}",
-            precision=precision(config, torch.device(device)),
-            versions={name: metadata.version(name) for name in PACKAGES},
-            git_commit=git_commit(),
-            seed=config.seed,
-            recipe=config.model_dump(mode="json"),
-        ),
-        evaluation=None,
-        weights_dtype=config.weights_dtype,
-        files={},
-    )
-
-
 def describe(
     config: TrainConfig, model: Method, images: ImageSet, device: torch.device, steps: int
 ) -> str:
@@ -340,19 +261,3 @@ def require_enough(images: ImageSet) -> None:
             f"{images.name} has {len(images)} usable images to train with; at least"
             f" {FEWEST_IMAGES} are needed, and some hundreds to learn anything"
         )
-
-
-def git_commit() -> str | None:
-    """The commit of the code that trains, where it runs from a checkout."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git the user has
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None

@@ -23,9 +23,7 @@ from tests.models.toy_checkpoint import EVALUATION, trained
 from tests.training.picture_folder import draw, two_classes
 from training.config import TrainConfig
 from training.images import NO_LABEL, ImageSet
-from training.report.charts import Line, chart, thin, ticks
 from training.report.command import add_arguments, run
-from training.report.markup import Markup, tag
 from training.report.plane import groups, neighbour_plane, principal_plane
 from training.report.sheets import belief, chance, chosen_rows, nearest, same_class
 from training.report.shown import Shown, show
@@ -153,13 +151,18 @@ def test_the_labelled_table_goes_before_the_verdict_without_labels(run_folder, p
             ("pixels_pca", "pixels", 0.6),
         )
     ]
-    table = {**EVALUATION.model_dump(), "rows": rows}
+    rows[0] |= {"seeds": 3, "spread": 0.012}
+    about = {"encoder": "trained", "representation": "y", "note": ""}
+    measures = [{**about, "measure": "mine", "value": 3.456, "unit": "nats"}]
+    table = {**EVALUATION.model_dump(), "rows": rows, "measures": measures}
     made.card = made.card.model_copy(update={"evaluation": type(EVALUATION).model_validate(table)})
     shutil.rmtree(run_folder / "checkpoint")
     made.save(run_folder / "checkpoint")
     page = written(run_folder, pictures, tmp_path / "page.html")
     box = page[page.index('class="verdict') : page.index("<section>")]
     assert box.startswith('class="verdict yes"')
+    assert "<strong>90.0 ± 1.2</strong>" in page
+    assert "3.46 nats" in page
     assert box.index("By the labels of noise: Training paid off") < box.index("Without labels:")
 
 
@@ -311,41 +314,6 @@ def test_more_classes_than_colours_leave_the_smallest_as_others() -> None:
     found = groups(torch.randn(len(labels), 2), sample)
     assert [group.name for group in found] == [*names[3:], "others"]
     assert len(found[-1].points) == 1 + 2 + 3
-
-
-# -------------------------------------------------------------------------------- drawing
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "wanted"),
-    [
-        (0.0, 1.0, [0, 0.2, 0.4, 0.6, 0.8, 1]),
-        (-3.0, 11.0, [-2, 0, 2, 4, 6, 8, 10]),
-        (4990.0, 5010.0, [4990, 4995, 5000, 5005, 5010]),
-    ],
-)
-def test_ticks_are_round_numbers_inside_the_axis(low, high, wanted) -> None:
-    assert ticks(low, high) == pytest.approx(wanted)
-
-
-def test_thinning_keeps_the_mean_and_at_most_300_points() -> None:
-    points = [(float(step), math.sin(step / 50)) for step in range(6000)]
-    thinned = thin(points)
-    assert len(thinned) == 300
-    assert sum(y for _, y in thinned) / 300 == pytest.approx(sum(y for _, y in points) / 6000)
-
-
-def test_numbers_that_are_not_finite_leave_a_gap() -> None:
-    line = Line("bound", [(1.0, 1.0), (2.0, math.nan), (3.0, 2.0), (4.0, 2.5)])
-    path = re.search(r' d="([^"]*)"', chart("bounds", [line]).text)
-    assert path
-    assert re.sub(r"[\d. ]", "", path[1]) == "MML"
-    assert "nan" not in path[1]
-
-
-def test_text_and_attributes_are_escaped_and_markup_is_not() -> None:
-    made = tag("p", "a < b & ", Markup("<b>c</b>"), title='"x"')
-    assert made.text == '<p title="&quot;x&quot;">a &lt; b &amp; <b>c</b></p>'
 
 
 # -------------------------------------------------------------------------------- a browser

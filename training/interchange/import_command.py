@@ -10,17 +10,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from pydantic import JsonValue
 
 from models.card import Card, Component, CriticCard, DataCard, TrainingCard
 from models.checkpoint import CheckpointError, save_checkpoint
 from models.critics import Critic
 from models.golden import draw_golden
-from models.inference import prepare
 from models.objectives import OBJECTIVES
-from training.building import served_critics
-from training.calibrate import calibration_of, fit_critics
+from training.calibrate import fit_served
 from training.config import TrainConfig, parse_value
 from training.data import load_images
 from training.datasets import DEFAULT_ROOT, NAMED_SETS
@@ -30,7 +27,8 @@ from training.images import DataError
 from training.interchange import amdim, dim, duanenielsen
 from training.interchange.errors import BadArguments, InterchangeError
 from training.interchange.imported import Imported, Role
-from training.train import PACKAGES, git_commit, held_out_images, require_enough
+from training.run_card import PACKAGES, git_commit
+from training.train import held_out_images, require_enough
 
 Served = tuple[CriticCard, Critic]
 NO_DATA = DataCard(name="unknown", fingerprint="unknown", images=0)
@@ -104,7 +102,7 @@ def import_run(args: argparse.Namespace) -> None:
     }
     data = NO_DATA
     if args.data is not None:
-        critics, data = fit_served(args, imported)
+        critics, data = fit_from_images(args, imported)
     card = describe(args, imported, {role: card for role, (card, _) in critics.items()}, data)
     networks: dict[str, Critic] = {role: critic for role, (_, critic) in critics.items()}
     save_checkpoint(args.out, card, imported.encoder, networks, draw_golden(card.preprocessing))
@@ -126,7 +124,9 @@ def read_arguments(words: list[str]) -> dict[str, Any]:
     return arguments
 
 
-def fit_served(args: argparse.Namespace, imported: Imported) -> tuple[dict[Role, Served], DataCard]:
+def fit_from_images(
+    args: argparse.Namespace, imported: Imported
+) -> tuple[dict[Role, Served], DataCard]:
     """Fit JSD critics on the frozen encoder, as `train` does at its end, and measure them."""
     preprocessing = imported.preprocessing
     load = partial(load_images, args.data, preprocessing=preprocessing, root=args.root)
@@ -135,20 +135,17 @@ def fit_served(args: argparse.Namespace, imported: Imported) -> tuple[dict[Role,
     require_enough(images)
     images = replace(images, pixels=images.pixels.to(choose_device(args.device)))
     config = TrainConfig(colour=preprocessing.colour, resize=preprocessing.resize)
-    torch.manual_seed(config.seed)
-    critics = served_critics(config, imported.encoder)
-    frozen = prepare(imported.encoder).to(images.pixels.device)
-    fit_critics(config, frozen, critics, images.pixels, preprocessing, print)
     held_out, which = held_out_images(
         lambda: load(split="test", tell=lambda sentence: None),  # noqa: ARG005 - told before
         images,
     )
+    encoder = imported.encoder.to(images.pixels.device)
+    fitted = fit_served(config, encoder, images.pixels, held_out, which, preprocessing)
     served: dict[Role, Served] = {}
-    for role, critic in critics.items():
-        measured = calibration_of(critic, frozen, held_out, preprocessing, which, config.seed)
+    for role, each in fitted.items():
         name = getattr(config, f"served_{role}_critic")
-        card = CriticCard(name=name, arguments=critic.arguments, calibration=measured)
-        served[role] = (card, critic.cpu())
+        card = CriticCard(name=name, arguments=each.critic.arguments, calibration=each.calibration)
+        served[role] = (card, each.critic.cpu())
     data = DataCard(
         name=images.name,
         fingerprint=images.fingerprint,

@@ -1,11 +1,11 @@
 """The verdict, the tables behind it, and the facts of the run."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from models.card import Card, EvaluationCard, VerdictCard
-from training.evaluation.report import TITLES, margins, verdict
+from models.card import Card, EvaluationCard, EvaluationMeasure, EvaluationRow, VerdictCard
+from training.evaluation.report import MEASURES, TITLES, margins, verdict
 from training.progress import duration
 from training.report.markup import (
     Content,
@@ -72,6 +72,7 @@ def tables_section(run: Run) -> Markup:
     evaluation = run.checkpoint.card.evaluation if run.checkpoint else None
     if evaluation is not None:
         content += [tag("h3", "By labels, top-1 %"), labelled_table(evaluation)]
+        content += measures_tables(evaluation.measures)
         content.append(folded("Protocol", paragraph(evaluation.protocol)))
     else:
         content.append(missing("Not evaluated with labels: ", EVALUATE, " does it."))
@@ -89,7 +90,7 @@ def labelled_table(evaluation: EvaluationCard) -> Markup:
         (
             row.representation,
             TITLES.get(row.probe, row.probe),
-            tag("strong", percent(row.accuracy)),
+            tag("strong", percent(row.accuracy) + spread_of(row)),
             percent(random),
             points(row.accuracy - random),
             percent(pca),
@@ -99,6 +100,26 @@ def labelled_table(evaluation: EvaluationCard) -> Markup:
     ]
     heads = ("representation", "probe", "trained", "untrained", "margin", "PCA", "margin")
     return table(heads, rows, numbers_from=2)
+
+
+def spread_of(row: EvaluationRow) -> str:
+    """The deviation over seeds, where there are several."""
+    return "" if row.spread is None else f" ± {percent(row.spread)}"
+
+
+def measures_tables(measures: Sequence[EvaluationMeasure]) -> list[Markup]:
+    """What was measured besides accuracies, a line a number; nothing without any."""
+    rows = [
+        (
+            MEASURES.get(each.measure, each.measure) + (f" ({each.note})" if each.note else ""),
+            each.representation,
+            ENCODERS.get(each.encoder, each.encoder),
+            f"{each.value:.2f} nats" if each.unit == "nats" else f"{each.value:.3f}",
+        )
+        for each in measures
+    ]
+    heads = ("measure", "representation", "encoder", "value")
+    return [tag("h3", "And beside them"), table(heads, rows, numbers_from=3)] if rows else []
 
 
 def unlabelled_table(verdict: VerdictCard) -> Markup:
