@@ -52,7 +52,8 @@ def test_near_duplicates_of_a_named_set_are_found_by_every_encoder(tmp_path, mon
 
 def test_groups_without_two_images_are_told_before_anything_is_encoded(tmp_path):
     trained().save(tmp_path / "checkpoint")
-    pictures = two_classes(tmp_path / "pictures", 10)
+    two_classes(tmp_path / "pictures", 4, "train")
+    pictures = two_classes(tmp_path / "pictures", 3, "test")
     names = [path.relative_to(pictures) for path in sorted(pictures.rglob("*.png"))]
     (tmp_path / "alone.csv").write_text("path,group\n" + "".join(f"{n},{n}\n" for n in names))
     told = []
