@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy
 
@@ -35,6 +35,7 @@ LARGEST_SET_ASIDE = 5_000  # images for the factor; a tenth of a small set
 FACTORS = torch.logspace(-1, 1, 81)  # tried on the scores, 0.1 to 10
 Role = Literal["local", "global"]
 Rows = Int64[Tensor, " rows"]
+OtherPixels = UInt8[Tensor, "others height width channels"]  # not as many as those fitted on
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def fit_served(
     config: TrainConfig,
     encoder: Encoder,
     pixels: Pixels,
-    held_out: Pixels,
+    held_out: OtherPixels,
     which: str,
     preprocessing: Preprocessing,
 ) -> dict[Role, Fitted]:

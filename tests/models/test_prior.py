@@ -28,6 +28,7 @@ class ToyEncoder(Encoder):
 
     def __init__(self):
         super().__init__()
+        self.summary_dim = 4
         self.to_fc = nn.Sequential(nn.Flatten(), nn.Linear(16, 64), nn.ReLU())
         self.to_y = nn.Linear(64, 4)
 
