@@ -3,13 +3,14 @@
 Prints a line of JSON a case: how far this process's gradients are from those of one process, as one
 vector, and the worst of everything that must agree (each gradient, the loss, running statistics,
 the prior critic's own gradient). Then trains in the folder it is given: `whole` in one go, `halves`
-in two, since the last process gets SIGTERM in its third step, and the first process alone in
-`alone`.
+in two, since the last process gets SIGTERM in its third step; the first process alone in `alone`,
+and in `fewer` what the two of them began in `halves`.
 """
 
 import copy
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -202,8 +203,11 @@ def main():
         last = ranks.rank == ranks.world - 1
         stopped = train_in(out / "halves", ranks, Interrupted if last else Resident)
         assert (stopped.steps, stopped.finished) == (3, False)
+        if ranks.writes:
+            shutil.copytree(out / "halves", out / "fewer")
         assert train_in(out / "halves", ranks).finished
         if ranks.writes:
+            train_in(out / "fewer", ALONE)
             train_in(out / "alone", ALONE)
 
 

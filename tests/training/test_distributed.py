@@ -75,6 +75,12 @@ def test_two_processes_repeat_the_run_of_one(ran) -> None:
     assert together == pytest.approx(alone, abs=1e-3)  # and the same six steps, up to rounding
 
 
+def test_one_process_goes_on_with_the_run_of_two(ran) -> None:
+    fewer = losses(ran[1] / "fewer")
+    assert fewer[:3] == losses(ran[1] / "whole")[:3]
+    assert fewer == pytest.approx(losses(ran[1] / "alone"), abs=1e-3)
+
+
 def test_sigterm_to_either_stops_both_after_a_saved_step_and_the_rest_follows_bit_for_bit(
     ran,
 ) -> None:
