@@ -12,12 +12,12 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from models.atomic import is_current, open_folder
@@ -173,10 +173,22 @@ def _first_fault(error: ValidationError) -> str:
     place = ".".join(str(part) for part in fault["loc"])[:200]
     if fault["type"] != "extra_forbidden":
         return f"{place}: {fault['msg'][:200]}"
-    return f"unknown key {place}{did_you_mean(str(fault['loc'][-1])[:80], _known_keys())}"
+    known = _part_at(fault["loc"][:-1]).model_fields
+    return f"unknown key {place}{did_you_mean(str(fault['loc'][-1])[:80], known)}"
 
 
-def _known_keys() -> set[str]:
-    schemas = Card.model_json_schema()
-    parts = (schemas, *schemas["$defs"].values())
-    return {key for part in parts for key in part.get("properties", {})}
+def _part_at(place: tuple[int | str, ...]) -> type[BaseModel]:
+    """Give the part of a card at that place; numbers and names of entries lead no deeper."""
+    part: type[BaseModel] = Card
+    for step in place:
+        if step in part.model_fields:
+            part = next(_models_in(part.model_fields[str(step)].annotation), part)
+    return part
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    """Find the parts of a card that a field may hold, also in lists, dictionaries and unions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)

@@ -6,17 +6,14 @@ their concatenation. As there, one critic serves all of them, and each global co
 contrast of its own: to an objective, an image with G globals is G images.
 """
 
+from jaxtyping import Float
 from torch import Tensor
 
-from models.critics import (
-    AllScores,
-    Critic,
-    EmbeddedMaps,
-    EmbeddedSummaries,
-    OtherMaps,
-    PairedScores,
-)
+from models.critics import Critic, EmbeddedMaps, EmbeddedSummaries, OtherMaps
 from models.types import Scores, Summaries
+
+AllGlobalScores = Float[Tensor, "images maps globals_places"]
+PairedGlobalScores = Float[Tensor, "images globals_places"]
 
 
 class EachGlobal(Critic):
@@ -35,12 +32,12 @@ class EachGlobal(Critic):
         """Embed every place once, however many globals meet it."""
         return self.critic.embed_map(map_JCMM)
 
-    def score_all(self, y_IU: EmbeddedSummaries, map_JPU: EmbeddedMaps) -> AllScores:
+    def score_all(self, y_IU: EmbeddedSummaries, map_JPU: EmbeddedMaps) -> AllGlobalScores:
         """Score every summary's globals against every map."""
         scores = self.critic.score_all(self.split(y_IU), map_JPU)  # (I * G, J, P)
         return scores.unflatten(0, (len(y_IU), -1)).transpose(1, 2).flatten(2)
 
-    def score_paired(self, y_IU: EmbeddedSummaries, map_IPU: EmbeddedMaps) -> PairedScores:
+    def score_paired(self, y_IU: EmbeddedSummaries, map_IPU: EmbeddedMaps) -> PairedGlobalScores:
         """Score the globals of summary i against map i only."""
         repeated = map_IPU.repeat_interleave(self.num_globals, 0)
         scores = self.critic.score_paired(self.split(y_IU), repeated)

@@ -63,8 +63,14 @@ def test_shuffled_negatives_never_meet_their_own_image():
     class Names(EachGlobal):
         """Tells which image's summary met which image's map."""
 
-        def paired(self, y_ID, map_ICMM):
-            met = y_ID[:, :1] * 100 + map_ICMM[:, 0].flatten(1)
+        def embed_summary(self, y_ID):
+            return y_ID
+
+        def embed_map(self, map_JCMM):
+            return map_JCMM.flatten(2).transpose(1, 2)
+
+        def score_paired(self, y_IU, map_IPU):
+            met = y_IU[:, :1] * 100 + map_IPU[:, :, 0]
             return met.repeat(1, self.num_globals)
 
     name = torch.arange(float(IMAGES))
