@@ -59,9 +59,10 @@ def test_another_machine_that_computes_otherwise_is_found_out(checkpoint: Path):
 
 
 def test_outputs_that_are_not_finite_are_a_failure(checkpoint: Path):
-    engine = TorchEngine(load_checkpoint(checkpoint), "cpu", threads=1)
+    loaded = load_checkpoint(checkpoint)
     with torch.no_grad():
-        next(engine._encoder.parameters()).fill_(float("nan"))
+        next(loaded.encoder.parameters()).fill_(float("nan"))
+    engine = TorchEngine(loaded, "cpu", threads=1)
     with pytest.raises(FloatingPointError):
         engine.encode(noise(1, 32), frozenset(("y",)))
 
