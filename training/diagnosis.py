@@ -104,15 +104,17 @@ def divergence(
     """Whether a critic got worse than one that knows nothing, or never got better.
 
     A bound below chance is no sign in the first steps of an unscaled critic, which starts far
-    below; falling below where it began is.
+    below; falling below where it began is, unless it was one of the first steps and has passed.
     """
     label = name.replace("_", " ")
     remedy = (
         "Start again with a tenth of the learning_rate; scale=sqrt_units and objective=jsd are the"
         " steadiest."
     )
-    if course.lowest < min(base, course.first) - FALL:
-        back = f"; it has come back to {course.last:.2f}" if course.last > base + FALL else ""
+    came_back = course.last > base + FALL
+    fell = course.lowest < min(base, course.first) - FALL
+    if fell and not (came_back and course.lowest_step < NO_LONGER_YOUNG):
+        back = f"; it has come back to {course.last:.2f}" if came_back else ""
         return [
             Finding(
                 "diverged",

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -255,6 +256,19 @@ def test_an_unscaled_critic_that_starts_far_below_chance_has_not_diverged() -> N
     health = measure(50, torch.randn(50, 4))
     climbing = {"local_bound": Course(first=-31.0, lowest=-31.0, lowest_step=1, last=0.4)}
     assert diagnose(health, climbing, "jsd", {}, held_out=True) == []
+
+
+def test_a_fall_in_the_first_steps_that_has_passed_is_no_divergence() -> None:
+    health = measure(50, torch.randn(50, 4))
+    stumbled = Course(first=-0.21, lowest=-0.88, lowest_step=3, last=1.01)
+    assert diagnose(health, {"global_bound": stumbled}, "jsd", {}, held_out=True) == []
+    still_down = replace(stumbled, last=-0.6)
+    (finding,) = diagnose(health, {"global_bound": still_down}, "jsd", {}, held_out=True)
+    assert finding.kind == "diverged"
+    later = replace(stumbled, lowest_step=400)
+    (finding,) = diagnose(health, {"global_bound": later}, "jsd", {}, held_out=True)
+    assert finding.kind == "diverged"
+    assert "it has come back to 1.01" in finding.sentence
 
 
 def test_a_bound_that_only_training_images_reach_is_called_memory(tmp_path: Path) -> None:
